@@ -1,0 +1,167 @@
+//! A caller's side of a flight: the future of whoever leads, follows, or waits for a flight to end.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+use super::phase::{self, Seat, Stake, Turn};
+use super::ring::Link;
+use super::waiters::Waiter;
+use super::{Craft, HoldsRows, Outcome, quietly};
+use crate::error::ReduceError;
+
+pin_project! {
+    /// A stake in a flight, given up on every way out.
+    pub(crate) struct Waiting<R, V>
+    where
+        R: HoldsRows,
+    {
+        // `None` once it has been left.
+        flight: Option<Arc<dyn Craft>>,
+        rows: R,
+        stake: Stake,
+        // A leader comes from the registry with the seat in its hands.
+        in_seat: bool,
+        link: Link,
+        #[pin]
+        waiter: Waiter,
+        value: PhantomData<fn() -> V>,
+    }
+
+    impl<R, V> PinnedDrop for Waiting<R, V>
+    where
+        R: HoldsRows,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            this.leave();
+        }
+    }
+}
+
+impl<R, V> Waiting<R, V>
+where
+    R: HoldsRows,
+{
+    /// The stake that the registry entered in `flight` already.
+    pub(crate) fn new(flight: Arc<dyn Craft>, rows: R, stake: Stake) -> Self {
+        Self {
+            flight: Some(flight),
+            rows,
+            stake,
+            in_seat: stake == Stake::Leader,
+            link: Link::default(),
+            waiter: Waiter::new(),
+            value: PhantomData,
+        }
+    }
+
+    pub(crate) fn stake(&self) -> Stake {
+        self.stake
+    }
+}
+
+impl<R, V> Waiting<R, V>
+where
+    R: HoldsRows,
+{
+    fn leave(self: Pin<&mut Self>) {
+        let this = self.project();
+        let Some(flight) = this.flight.take() else {
+            return;
+        };
+        quietly(|| this.link.cut(&flight));
+        let in_seat = mem::take(this.in_seat);
+        phase::leave(&flight, this.rows.rows(), this.waiter.as_ref(), *this.stake, in_seat);
+        // With the last caller go the key and the outcome.
+        quietly(|| drop(flight));
+    }
+
+    /// Ready when the flight is over, and left by then. Drives it when it is this caller's turn.
+    fn poll_over(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mine: &mut Option<Outcome<V>>,
+    ) -> Poll<Result<(), ReduceError>>
+    where
+        V: 'static,
+    {
+        let this = self.as_mut().project();
+        let flight = this.flight.as_ref().expect("a future is not polled after it was ready");
+        if let Err(ring) = this.link.refresh(flight) {
+            return Poll::Ready(Err(ReduceError::Reentrant(ring)));
+        }
+        let waiter = this.waiter.as_ref();
+        let turn = if mem::take(this.in_seat) {
+            Turn::Drive
+        } else {
+            flight.core().turn(waiter, *this.stake, cx)
+        };
+        match turn {
+            Turn::Over => Poll::Ready(Ok(())),
+            Turn::Wait => Poll::Pending,
+            Turn::Drive => match Seat::new(flight, this.rows.rows()).drive(Some(mine)) {
+                None => Poll::Ready(Ok(())),
+                Some(seat) => {
+                    seat.give_up(waiter, cx);
+                    Poll::Pending
+                }
+            },
+        }
+    }
+
+    /// Waits for the outcome.
+    pub(crate) fn poll_outcome(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<V>>
+    where
+        V: Clone + 'static,
+    {
+        let mut mine = None;
+        let outcome = match self.as_mut().poll_over(cx, &mut mine) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Ready(Ok(())) => mine.unwrap_or_else(|| self.read()),
+        };
+        self.leave();
+        Poll::Ready(outcome)
+    }
+
+    /// A clone of what everybody gets, made with no lock held.
+    fn read(&self) -> Outcome<V>
+    where
+        V: Clone + 'static,
+    {
+        self.flight
+            .as_ref()
+            .and_then(|flight| flight.outcome())
+            .and_then(|outcome| outcome.downcast_ref::<Outcome<V>>())
+            .expect("a landed flight has the outcome of its value type")
+            .clone()
+    }
+
+    /// Waits for the end of a flight whose callers have all left.
+    pub(crate) fn poll_ended(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>
+    where
+        V: 'static,
+    {
+        // A ring ends the wait as well: the registry looks for it again, and starts anew.
+        let over = self.as_mut().poll_over(cx, &mut None);
+        if over.is_ready() {
+            self.leave();
+        }
+        over.map(drop)
+    }
+}
+
+impl<R, V> fmt::Debug for Waiting<R, V>
+where
+    R: HoldsRows,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flight = self.flight.as_ref().map(|flight| flight.describe());
+        f.debug_struct("Waiting").field("flight", &flight).field("stake", &self.stake).finish()
+    }
+}

@@ -1,0 +1,287 @@
+//! One call in the air.
+//!
+//! # States
+//! ```text
+//! Flying ──work is done, panicked or timed out──▶ Landed     final; everybody gets a clone
+//!    └──last caller left──▶ Ending ──work dropped──▶ Dropped  final; nobody is there
+//! ```
+//! Beside the phase there is the *seat*: whoever has it polls the work. A flight is `notified` when its
+//! work has asked to be polled and nobody has begun to. Any caller that is polled while the flight is
+//! notified and the seat is free takes the seat. So it matters to nobody who led, and nobody can stall it.
+//!
+//! # Who may touch what
+//! | field | who | when |
+//! |---|---|---|
+//! | `key` | anybody | always; it never changes |
+//! | `core.state` | anybody | under its lock, which is held for a few lines and never over user code |
+//! | `berth` | who has the seat | until it gives the seat up |
+//! | `outcome` | written once, by who lands the flight; read by anybody | after the phase is `Landed` |
+//!
+//! # Invariants
+//! 1. The work is polled or dropped by who has the seat, and by nobody else.
+//! 2. While a flight is notified and nobody has the seat, whoever may drive it has been woken since:
+//!    every caller, or the flight's own task and every caller that the task's runtime does not serve.
+//! 3. A flight's row goes before its outcome shows: who has seen the outcome finds the key free.
+//! 4. The work is dropped before the key is free, so that two works of one key never overlap.
+//!
+//! # Why
+//! DESIGN.md tells what else was tried.
+
+use std::any::{Any, TypeId, type_name};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
+
+mod berth;
+mod caller;
+mod host;
+mod phase;
+mod ring;
+mod waiters;
+
+pub(crate) use caller::Waiting;
+#[cfg(all(feature = "tokio", not(loom)))]
+pub(crate) use host::require_runtime;
+pub(crate) use host::{Deadline, Lift};
+pub(crate) use phase::{Core, Join, Stake};
+pub(crate) use ring::{Link, enter, same, waits_on_us};
+
+use crate::error::{Cancelled, Panicked, ReduceError, TimedOut, message_of};
+use berth::{Berth, Progress};
+
+/// What a flight comes to.
+pub(crate) type Outcome<V> = Result<V, ReduceError>;
+
+/// Which function a flight belongs to. Flights of different sites never meet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Site {
+    /// Any call by hand: there the key alone decides.
+    Open,
+    /// A function under the attribute, or one instantiation of it. The pointer, and not what it points
+    /// to, for every flight carries one.
+    Function(fn() -> SiteId),
+    /// One `wrap`.
+    Wrap(u64),
+}
+
+/// A type that stands for one function, and its name.
+pub(crate) type SiteId = (TypeId, &'static str);
+
+impl Site {
+    /// The site that the type `C` stands for.
+    pub(crate) fn of<C: 'static>() -> Self {
+        Self::Function(|| {
+            let path = type_name::<C>();
+            (TypeId::of::<C>(), path.split("::{{closure}}").next().unwrap_or(path))
+        })
+    }
+
+    pub(crate) fn next_wrap() -> Self {
+        static WRAPS: AtomicU64 = AtomicU64::new(0);
+        // Relaxed: only that no two are equal matters.
+        Self::Wrap(WRAPS.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl PartialEq for Site {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Open, Self::Open) => true,
+            // One function may have several addresses, and share one with its like: the type decides.
+            (Self::Function(a), Self::Function(b)) => a().0 == b().0,
+            (Self::Wrap(a), Self::Wrap(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+/// The types of a flight, by which calls find their like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) key: TypeId,
+    pub(crate) value: TypeId,
+}
+
+/// The table that a flight has its row in.
+pub(crate) trait Rows: Send + Sync {
+    /// Takes the row of this very flight out, if it is still there.
+    fn free(&self, flight: &Core);
+}
+
+/// Whoever keeps the table alive for a caller, by reference or by share.
+pub(crate) trait HoldsRows {
+    fn rows(&self) -> &dyn Rows;
+}
+
+/// A flight, whatever its types.
+pub(crate) trait Craft: Send + Sync {
+    fn core(&self) -> &Core;
+    fn kind(&self) -> Kind;
+    fn key(&self) -> &dyn Any;
+    /// An `Outcome<V>`, once landed with more than one caller.
+    fn outcome(&self) -> Option<&dyn Any>;
+    fn describe(&self) -> String;
+    /// Wakes the flight, not one of its callers.
+    fn waker(self: Arc<Self>) -> Waker;
+    /// Polls the work. By who has the seat. `mine` is an `Option<Outcome<V>>`, filled if the driver turns
+    /// out to be the only caller.
+    fn step(&self, cx: &mut Context<'_>, rows: &dyn Rows, mine: Option<&mut dyn Any>) -> Poll<()>;
+    /// Drops the work. By who has the seat.
+    fn clear(&self);
+}
+
+pub(crate) struct Flight<K, V, F> {
+    core: Core,
+    key: K,
+    outcome: OnceLock<Outcome<V>>,
+    berth: Berth<F>,
+}
+
+impl<K, V, F> Flight<K, V, F>
+where
+    K: Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    F: Future<Output = V> + Send + 'static,
+{
+    /// A flight whose leader is in the seat and has yet to board the work. In an `Arc` for good: see
+    /// `berth.rs`.
+    pub(crate) fn new(core: Core, key: K) -> Arc<Self> {
+        Arc::new(Self { core, key, outcome: OnceLock::new(), berth: Berth::new() })
+    }
+
+    pub(crate) fn key(&self) -> &K {
+        &self.key
+    }
+
+    /// Takes the work in. By the leader, before it is polled.
+    pub(crate) fn board(&self, work: F, deadline: Option<Deadline>) {
+        self.berth.board(work, deadline);
+    }
+
+    /// Ends the flight with an outcome. By who has the seat; the work is gone by now, or never was.
+    /// Gives the outcome back if the driver, a caller, is the only one to want it.
+    pub(crate) fn land(
+        &self,
+        outcome: Outcome<V>,
+        rows: &dyn Rows,
+        driver_is_caller: bool,
+    ) -> Option<Outcome<V>> {
+        rows.free(&self.core);
+        let mut outcome = Some(outcome);
+        phase::land(self, driver_is_caller, || {
+            if let Some(outcome) = outcome.take() {
+                let stored = self.outcome.set(outcome);
+                debug_assert!(stored.is_ok(), "a flight lands once");
+            }
+        });
+        outcome
+    }
+
+    /// A clone of what everybody gets, made with no lock held.
+    pub(crate) fn landed(&self) -> Outcome<V> {
+        self.outcome.get().cloned().expect("stored when the flight landed with followers")
+    }
+
+    /// What a panic of the work means for its callers.
+    pub(crate) fn wreck(&self, payload: Box<dyn Any + Send>) -> ReduceError {
+        if self.core.is_orphaned() {
+            let reason = message_of(payload.as_ref());
+            return ReduceError::Cancelled(Cancelled::new(self.describe(), reason));
+        }
+        ReduceError::Panicked(Panicked::new(self.describe(), payload))
+    }
+
+    fn wake_all_drivers(self: Arc<Self>) {
+        let flight: Arc<dyn Craft> = self;
+        phase::notify(&flight);
+        quietly(|| drop(flight));
+    }
+}
+
+impl<K, V, F> Craft for Flight<K, V, F>
+where
+    K: Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    F: Future<Output = V> + Send + 'static,
+{
+    fn core(&self) -> &Core {
+        &self.core
+    }
+
+    fn kind(&self) -> Kind {
+        Kind { key: TypeId::of::<K>(), value: TypeId::of::<V>() }
+    }
+
+    fn key(&self) -> &dyn Any {
+        &self.key
+    }
+
+    fn outcome(&self) -> Option<&dyn Any> {
+        self.outcome.get().map(|outcome| outcome as &dyn Any)
+    }
+
+    fn describe(&self) -> String {
+        match self.core.site {
+            Site::Function(id) => format!("`{}`", id().1),
+            Site::Open | Site::Wrap(_) => {
+                format!("the call of `{}` keyed by `{}`", type_name::<V>(), type_name::<K>())
+            }
+        }
+    }
+
+    fn waker(self: Arc<Self>) -> Waker {
+        Waker::from(self)
+    }
+
+    #[allow(unsafe_code, reason = "pinning; argued in berth.rs")]
+    fn step(&self, cx: &mut Context<'_>, rows: &dyn Rows, mine: Option<&mut dyn Any>) -> Poll<()> {
+        // SAFETY: `new` makes every flight inside an `Arc`, and nothing moves a flight out of one.
+        let polled = catch_unwind(AssertUnwindSafe(|| unsafe { self.berth.poll(cx) }));
+        let outcome = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(Progress::Done(value))) => Ok(value),
+            Ok(Poll::Ready(Progress::TimedOut(at))) => {
+                Err(ReduceError::TimedOut(TimedOut::new(self.describe(), at.duration())))
+            }
+            Err(payload) => Err(self.wreck(payload)),
+        };
+        // Still in the air: a destructor that calls for its own key is told so, not left waiting.
+        quietly(|| self.clear());
+        let left = self.land(outcome, rows, mine.is_some());
+        match mine.and_then(|mine| mine.downcast_mut::<Option<Outcome<V>>>()) {
+            Some(mine) => *mine = left,
+            None => quietly(|| drop(left)),
+        }
+        Poll::Ready(())
+    }
+
+    fn clear(&self) {
+        self.berth.clear();
+    }
+}
+
+impl<K, V, F> Wake for Flight<K, V, F>
+where
+    K: Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    F: Future<Output = V> + Send + 'static,
+{
+    fn wake(self: Arc<Self>) {
+        self.wake_all_drivers();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        Arc::clone(self).wake_all_drivers();
+    }
+}
+
+/// Runs what may panic where no caller is to blame: a destructor, a waker. The panic hook has reported
+/// it; it goes no further.
+pub(crate) fn quietly(act: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(act)) {
+        // A payload's destructor may panic in its turn.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+    }
+}

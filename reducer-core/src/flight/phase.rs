@@ -1,0 +1,536 @@
+//! The state of a flight, and every way it changes. See `mod.rs` for the picture.
+//!
+//! Each transition takes the lock, changes the state, and returns what must now be done without it.
+
+use std::any::Any;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::host::Lift;
+use super::waiters::{Side, Waiter, Waiters};
+use super::{Craft, Rows, Site, quietly, ring};
+use crate::sync::{Mutex, MutexGuard};
+
+/// How many wake-ups a shared flight may spend on callers that then find nothing to do, before it moves
+/// to a task of its own. A spawned task costs about as much: like any rent-or-buy choice this never costs
+/// more than twice the better one.
+const RENT: usize = 16;
+
+/// How many wakers are taken out of the lock at a time.
+const BATCH: usize = 32;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Calls with an equal key join.
+    Flying,
+    /// The last caller left; the work is being dropped. Nobody joins, nobody starts anew.
+    Ending,
+    /// There is an outcome. Final.
+    Landed,
+    /// There is none, and nobody who waits for it. Final.
+    Dropped,
+}
+
+/// What a caller is to its flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stake {
+    Leader,
+    Follower,
+    /// Waits for an `Ending` flight to be over. Not counted.
+    Bystander,
+}
+
+/// The part of a flight that does not depend on its types.
+pub(crate) struct Core {
+    pub(crate) hash: u64,
+    pub(crate) site: Site,
+    /// Whether the work goes on when nobody waits for it.
+    detached: bool,
+    state: Mutex<State>,
+}
+
+pub(crate) struct State {
+    phase: Phase,
+    /// Somebody is polling the work, or building it.
+    seated: bool,
+    /// The work asked to be polled, and nobody has begun to.
+    notified: bool,
+    /// A task that carried this flight died.
+    orphaned: bool,
+    leader: bool,
+    followers: usize,
+    /// Wake-ups of callers so far, against `RENT`.
+    spent: usize,
+    waiters: Waiters,
+    lift: Option<Lift>,
+    /// The task that carries this flight: `Some(None)` while it is on its way to poll.
+    host: Option<Option<Waker>>,
+    /// The flights that this one's work waits on; see `ring.rs`.
+    pub(crate) waits: Vec<Arc<dyn Craft>>,
+}
+
+/// What came of an attempt to join.
+#[must_use]
+pub(crate) enum Join {
+    Joined,
+    Full,
+    Ending,
+    Over,
+}
+
+/// What a polled caller shall do.
+#[must_use]
+pub(crate) enum Turn {
+    /// Poll the work: the seat is yours.
+    Drive,
+    Wait,
+    Over,
+}
+
+impl Core {
+    /// A flight with its leader aboard and in the seat.
+    pub(crate) fn new(hash: u64, site: Site, detached: bool, lift: Option<Lift>) -> Self {
+        let state = State {
+            phase: Phase::Flying,
+            seated: true,
+            notified: false,
+            orphaned: false,
+            leader: true,
+            followers: 0,
+            spent: 0,
+            waiters: Waiters::new(),
+            lift,
+            host: None,
+            waits: Vec::new(),
+        };
+        Self { hash, site, detached, state: Mutex::new(state) }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    pub(crate) fn is_flying(&self) -> bool {
+        self.lock().phase == Phase::Flying
+    }
+
+    pub(crate) fn callers(&self) -> usize {
+        self.lock().callers()
+    }
+
+    pub(crate) fn is_orphaned(&self) -> bool {
+        self.lock().orphaned
+    }
+
+    /// One more follower, if the flight still takes any.
+    pub(crate) fn join(&self, limit: Option<usize>, lift: impl FnOnce() -> Option<Lift>) -> Join {
+        let mut state = self.lock();
+        match state.phase {
+            Phase::Flying => {}
+            Phase::Ending => return Join::Ending,
+            Phase::Landed | Phase::Dropped => return Join::Over,
+        }
+        if limit.is_some_and(|limit| state.followers >= limit) {
+            return Join::Full;
+        }
+        state.followers += 1;
+        if state.lift.is_none() {
+            state.lift = lift();
+        }
+        Join::Joined
+    }
+
+    /// A caller is polled.
+    pub(crate) fn turn(&self, waiter: Pin<&Waiter>, stake: Stake, cx: &mut Context<'_>) -> Turn {
+        let mut fresh = None;
+        loop {
+            let mut state = self.lock();
+            if state.is_over_for(stake) {
+                return Turn::Over;
+            }
+            if stake != Stake::Bystander && state.take_seat() {
+                return Turn::Drive;
+            }
+            let side = state.side();
+            if state.waiters.has(waiter, side, cx.waker()) {
+                return Turn::Wait;
+            }
+            if let Some(waker) = fresh.take() {
+                let old = state.register(waiter, side, waker);
+                drop(state);
+                drop(old);
+                return Turn::Wait;
+            }
+            // A waker's clone is its owner's code: not under the lock.
+            drop(state);
+            fresh = Some(cx.waker().clone());
+        }
+    }
+
+    /// The flight's own task is polled.
+    #[cfg(all(feature = "tokio", not(loom)))]
+    pub(crate) fn turn_of_host(&self, cx: &mut Context<'_>) -> Turn {
+        let waker = cx.waker().clone();
+        let mut state = self.lock();
+        if state.phase != Phase::Flying {
+            return Turn::Over;
+        }
+        if state.take_seat() {
+            return Turn::Drive;
+        }
+        let old = state.host.replace(Some(waker));
+        drop(state);
+        drop(old);
+        Turn::Wait
+    }
+}
+
+impl State {
+    fn callers(&self) -> usize {
+        usize::from(self.leader) + self.followers
+    }
+
+    fn is_over_for(&self, stake: Stake) -> bool {
+        match self.phase {
+            Phase::Flying => false,
+            Phase::Ending => stake != Stake::Bystander,
+            Phase::Landed | Phase::Dropped => true,
+        }
+    }
+
+    fn take_seat(&mut self) -> bool {
+        let free = !self.seated && self.notified;
+        if free {
+            self.seated = true;
+            self.notified = false;
+        }
+        free
+    }
+
+    /// The queue for a caller that is polled here and now.
+    fn side(&self) -> Side {
+        match &self.lift {
+            Some(lift) if lift.leads_here() => Side::Native,
+            _ => Side::Foreign,
+        }
+    }
+
+    #[must_use]
+    #[allow(
+        unsafe_code,
+        reason = "the one place that links a caller in; its promise is kept by `leave`"
+    )]
+    fn register(&mut self, waiter: Pin<&Waiter>, side: Side, waker: Waker) -> Option<Waker> {
+        // SAFETY: a `Waiting` shows its waiter to the core of its own flight only, and calls `leave`,
+        // which removes it, before it lets go of the flight and when it is dropped.
+        unsafe { self.waiters.set(waiter, side, waker) }
+    }
+
+    /// Decides whom to wake now that the work wants to be polled.
+    fn call(&mut self) -> Calls {
+        let mut calls = Calls {
+            host: None,
+            native: self.waiters.len(Side::Native),
+            foreign: self.waiters.len(Side::Foreign),
+            lift: None,
+        };
+        if let Some(host) = &mut self.host {
+            calls.host = host.take();
+            calls.native = 0;
+            return calls;
+        }
+        match &self.lift {
+            Some(lift) if self.spent + calls.native > RENT => {
+                calls.lift = Some(lift.clone());
+                calls.native = 0;
+                self.host = Some(None);
+            }
+            _ => self.spent += calls.native,
+        }
+        calls
+    }
+
+    /// Everybody is to be told that the flight is over.
+    fn dismiss(&mut self) -> Calls {
+        Calls {
+            host: self.host.take().flatten(),
+            native: self.waiters.len(Side::Native),
+            foreign: self.waiters.len(Side::Foreign),
+            lift: None,
+        }
+    }
+}
+
+/// Whom to wake. Those who come to wait after it was drawn up are not meant.
+#[must_use]
+struct Calls {
+    host: Option<Waker>,
+    native: usize,
+    foreign: usize,
+    lift: Option<Lift>,
+}
+
+impl Calls {
+    /// Wakes them, a batch at a time, with the lock free. A waker that panics costs nobody else a wake.
+    fn make(mut self, flight: &dyn Craft) {
+        if let Some(host) = self.host.take() {
+            quietly(|| host.wake());
+        }
+        while self.native + self.foreign > 0 {
+            let mut batch = [const { None }; BATCH];
+            let mut state = flight.core().lock();
+            for place in &mut batch {
+                *place = self.next(&mut state.waiters);
+                if place.is_none() {
+                    break;
+                }
+            }
+            drop(state);
+            for waker in batch.into_iter().flatten() {
+                quietly(|| waker.wake());
+            }
+        }
+    }
+
+    fn next(&mut self, waiters: &mut Waiters) -> Option<Waker> {
+        for (left, side) in [(&mut self.native, Side::Native), (&mut self.foreign, Side::Foreign)] {
+            if *left > 0 {
+                if let Some(waker) = waiters.pop(side) {
+                    *left -= 1;
+                    return Some(waker);
+                }
+                *left = 0;
+            }
+        }
+        None
+    }
+
+    /// As `make`; and sends the flight's own task off, if it is time for one.
+    fn make_for(mut self, flight: &Arc<dyn Craft>) {
+        let lift = self.lift.take();
+        self.make(&**flight);
+        if let Some(lift) = lift {
+            lift.carry(Arc::clone(flight));
+        }
+    }
+}
+
+/// The work asks to be polled.
+pub(crate) fn notify(flight: &Arc<dyn Craft>) {
+    let mut state = flight.core().lock();
+    // Whoever has the seat will see the mark; whoever was called before and has not come yet, too.
+    if state.phase != Phase::Flying || mem::replace(&mut state.notified, true) || state.seated {
+        return;
+    }
+    let calls = state.call();
+    drop(state);
+    calls.make_for(flight);
+}
+
+/// The right to poll the work. Given up on every way out.
+pub(crate) struct Seat<'a> {
+    flight: &'a Arc<dyn Craft>,
+    rows: &'a dyn Rows,
+}
+
+impl<'a> Seat<'a> {
+    /// For the one whom `turn` told to drive, or who leads and has not been polled yet.
+    pub(crate) fn new(flight: &'a Arc<dyn Craft>, rows: &'a dyn Rows) -> Self {
+        Self { flight, rows }
+    }
+
+    /// Polls the work. `None` when it is ready: the flight has landed, and with it the seat is gone.
+    pub(crate) fn drive(self, mine: Option<&mut dyn Any>) -> Option<Self> {
+        let waker = Arc::clone(self.flight).waker();
+        let aboard = ring::enter(Arc::clone(self.flight));
+        let step = self.flight.step(&mut Context::from_waker(&waker), self.rows, mine);
+        drop(aboard);
+        match step {
+            Poll::Pending => Some(self),
+            Poll::Ready(()) => {
+                mem::forget(self);
+                None
+            }
+        }
+    }
+
+    /// The work is not ready; wait like everybody else.
+    pub(crate) fn give_up(self, waiter: Pin<&Waiter>, cx: &mut Context<'_>) {
+        let waker = cx.waker().clone();
+        let flight = self.flight;
+        // From here on nothing can panic before the seat is free.
+        mem::forget(self);
+        let mut state = flight.core().lock();
+        state.seated = false;
+        if state.notified && state.callers() == 1 {
+            drop(state);
+            waker.wake();
+            return;
+        }
+        let side = state.side();
+        let old = state.register(waiter, side, waker);
+        let calls = state.notified.then(|| state.call());
+        drop(state);
+        drop(old);
+        if let Some(calls) = calls {
+            calls.make_for(flight);
+        }
+    }
+
+    /// As `give_up`, for the flight's own task.
+    #[cfg(all(feature = "tokio", not(loom)))]
+    pub(crate) fn give_up_as_host(self, cx: &mut Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
+        let Self { flight, rows } = self;
+        mem::forget(self);
+        let mut state = flight.core().lock();
+        if state.phase == Phase::Ending {
+            drop(state);
+            end(flight, rows);
+            return Poll::Ready(());
+        }
+        state.seated = false;
+        let old = state.host.replace(Some(waker));
+        let calls = state.notified.then(|| state.call());
+        drop(state);
+        drop(old);
+        if let Some(calls) = calls {
+            calls.make_for(flight);
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Seat<'_> {
+    /// The holder's waker panicked while it was cloned.
+    fn drop(&mut self) {
+        let mut state = self.flight.core().lock();
+        match state.phase {
+            Phase::Landed | Phase::Dropped => {}
+            Phase::Ending => {
+                drop(state);
+                end(self.flight, self.rows);
+            }
+            Phase::Flying => {
+                state.seated = false;
+                let calls = state.notified.then(|| state.call());
+                drop(state);
+                if let Some(calls) = calls {
+                    calls.make_for(self.flight);
+                }
+            }
+        }
+    }
+}
+
+/// A caller goes: it has its outcome, or was dropped. `in_seat`: it leads and was never polled.
+pub(crate) fn leave(
+    flight: &Arc<dyn Craft>,
+    rows: &dyn Rows,
+    waiter: Pin<&Waiter>,
+    stake: Stake,
+    in_seat: bool,
+) {
+    let mut state = flight.core().lock();
+    let old = state.waiters.remove(waiter);
+    match stake {
+        Stake::Leader => state.leader = false,
+        Stake::Follower => state.followers -= 1,
+        Stake::Bystander => {}
+    }
+    if in_seat {
+        state.seated = false;
+        state.notified = true;
+    }
+    let flying = state.phase == Phase::Flying;
+    if flying && stake != Stake::Bystander && state.callers() == 0 {
+        last_one_left(flight, rows, state);
+    } else if flying && in_seat {
+        let calls = state.call();
+        drop(state);
+        calls.make_for(flight);
+    } else {
+        drop(state);
+    }
+    quietly(|| drop(old));
+}
+
+/// Nobody waits any more: the work is dropped, or goes on in a task of its own if it is detached.
+fn last_one_left(flight: &Arc<dyn Craft>, rows: &dyn Rows, mut state: MutexGuard<'_, State>) {
+    if flight.core().detached {
+        if state.host.is_some() {
+            return;
+        }
+        if let Some(lift) = state.lift.clone() {
+            state.host = Some(None);
+            drop(state);
+            lift.carry(Arc::clone(flight));
+            return;
+        }
+    }
+    state.phase = Phase::Ending;
+    // If somebody is polling, it ends the flight when the poll returns.
+    if !mem::replace(&mut state.seated, true) {
+        drop(state);
+        end(flight, rows);
+    }
+}
+
+/// Drops the work, frees the key, and lets in who waited for that. The seat is ours for good.
+fn end(flight: &Arc<dyn Craft>, rows: &dyn Rows) {
+    let aboard = ring::enter(Arc::clone(flight));
+    quietly(|| flight.clear());
+    drop(aboard);
+    rows.free(flight.core());
+    close(&**flight, flight.core().lock(), Phase::Dropped);
+}
+
+/// The flight has an outcome and its key is free: publishes it and tells everybody. `store` puts the
+/// outcome in place; it is not called, and the answer is `false`, if the driver is the only caller, who
+/// may then have the outcome itself, or if there is none at all.
+pub(crate) fn land(flight: &dyn Craft, driver_is_caller: bool, store: impl FnOnce()) -> bool {
+    let state = flight.core().lock();
+    let shared = state.callers() > usize::from(driver_is_caller);
+    if shared {
+        // Under the lock, for whoever joins is either seen here or too late. It moves a value: no user
+        // code runs.
+        store();
+    }
+    close(flight, state, Phase::Landed);
+    shared
+}
+
+fn close(flight: &dyn Craft, mut state: MutexGuard<'_, State>, phase: Phase) {
+    state.phase = phase;
+    let waits = mem::take(&mut state.waits);
+    let lift = state.lift.take();
+    let calls = state.dismiss();
+    drop(state);
+    calls.make(flight);
+    quietly(|| drop((waits, lift)));
+}
+
+/// The task that carried `flight` was dropped: done, or its runtime died.
+#[cfg(all(feature = "tokio", not(loom)))]
+pub(crate) fn host_is_gone(flight: &Arc<dyn Craft>, rows: &dyn Rows) {
+    let mut state = flight.core().lock();
+    if state.phase != Phase::Flying {
+        return;
+    }
+    state.orphaned = true;
+    let host = state.host.take();
+    let lift = state.lift.take();
+    state.notified = true;
+    if state.callers() == 0 {
+        last_one_left(flight, rows, state);
+    } else if !state.seated {
+        let calls = state.call();
+        drop(state);
+        calls.make_for(flight);
+    } else {
+        drop(state);
+    }
+    quietly(|| drop((host, lift)));
+}

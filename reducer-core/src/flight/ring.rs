@@ -1,0 +1,128 @@
+//! Which flight this thread is polling, and which flights wait on which: so that a ring is found when it
+//! closes (law 8).
+//!
+//! A caller polled inside a flight's work makes an edge: that flight waits on the caller's flight. The
+//! edge is entered first and then the graph is searched, so of several callers that close a ring at the
+//! same time the last to enter its edge finds it. One flight is locked at a time.
+//!
+//! Outside of any flight all this costs one look at a thread-local.
+
+use std::cell::RefCell;
+use std::mem;
+use std::ptr;
+use std::sync::Arc;
+
+use super::Craft;
+use crate::error::Reentrant;
+use crate::sync::thread_local;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<dyn Craft>>> = RefCell::new(None);
+}
+
+/// The flight whose work this thread is running, unless the thread is ending.
+pub(crate) fn current() -> Option<Arc<dyn Craft>> {
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+fn replace_current(flight: Option<Arc<dyn Craft>>) -> Option<Arc<dyn Craft>> {
+    CURRENT.try_with(|current| mem::replace(&mut *current.borrow_mut(), flight)).ok().flatten()
+}
+
+/// Makes `flight` the current one until the guard is dropped.
+pub(crate) fn enter(flight: Arc<dyn Craft>) -> Aboard {
+    Aboard { outer: replace_current(Some(flight)) }
+}
+
+/// Puts the outer flight back.
+pub(crate) struct Aboard {
+    outer: Option<Arc<dyn Craft>>,
+}
+
+impl Drop for Aboard {
+    fn drop(&mut self) {
+        drop(replace_current(self.outer.take()));
+    }
+}
+
+/// A caller's edge: the flight it was last polled in.
+#[derive(Default)]
+pub(crate) struct Link {
+    inside: Option<Arc<dyn Craft>>,
+}
+
+impl Link {
+    /// Moves the edge to where the caller is polled now, and looks whether that closes a ring.
+    pub(crate) fn refresh(&mut self, target: &Arc<dyn Craft>) -> Result<(), Reentrant> {
+        let unchanged = CURRENT.try_with(|current| match (&*current.borrow(), &self.inside) {
+            (None, None) => true,
+            (Some(now), Some(then)) => same(now, then),
+            _ => false,
+        });
+        if unchanged.unwrap_or(true) {
+            return Ok(());
+        }
+        self.cut(target);
+        let Some(inside) = current() else {
+            return Ok(());
+        };
+        inside.core().lock().waits.push(Arc::clone(target));
+        let ring = path(target, &inside);
+        self.inside = Some(inside);
+        ring.map_or(Ok(()), |ring| Err(Reentrant::new(ring)))
+    }
+
+    /// Takes the edge away.
+    pub(crate) fn cut(&mut self, target: &Arc<dyn Craft>) {
+        let Some(inside) = self.inside.take() else {
+            return;
+        };
+        let mut state = inside.core().lock();
+        let edge = state.waits.iter().position(|waited| same(waited, target));
+        let waited = edge.map(|edge| state.waits.swap_remove(edge));
+        drop(state);
+        drop(waited);
+    }
+}
+
+/// Whether `flight` waits, directly or through others, on the work this thread is running.
+pub(crate) fn waits_on_us(flight: &Arc<dyn Craft>) -> bool {
+    current().is_some_and(|current| path(flight, &current).is_some())
+}
+
+pub(crate) fn same(a: &Arc<dyn Craft>, b: &Arc<dyn Craft>) -> bool {
+    ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b))
+}
+
+/// The names along the way on which `from` waits for `to`, from `to` round to `to` again.
+fn path(from: &Arc<dyn Craft>, to: &Arc<dyn Craft>) -> Option<Vec<String>> {
+    // Each flight found, with the place in this list of the one that waits on it.
+    let mut seen = vec![(Arc::clone(from), 0)];
+    let mut next = 0;
+    while next < seen.len() {
+        let flight = Arc::clone(&seen[next].0);
+        if same(&flight, to) {
+            return Some(names(&seen, next, to));
+        }
+        let waits = flight.core().lock().waits.clone();
+        for waited in waits {
+            if !seen.iter().any(|(known, _)| same(known, &waited)) {
+                seen.push((waited, next));
+            }
+        }
+        next += 1;
+    }
+    None
+}
+
+fn names(seen: &[(Arc<dyn Craft>, usize)], last: usize, to: &Arc<dyn Craft>) -> Vec<String> {
+    let mut ring = vec![to.describe()];
+    let mut at = last;
+    while at != 0 {
+        at = seen[at].1;
+        ring.push(seen[at].0.describe());
+    }
+    ring.push(to.describe());
+    ring.reverse();
+    ring
+}

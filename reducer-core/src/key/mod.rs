@@ -1,0 +1,89 @@
+//! What identifies a call: hashed and compared as the caller has it, owned only by the call that leads.
+
+pub(crate) mod parts;
+
+use std::borrow::Borrow;
+use std::hash::Hash;
+
+/// The hasher that keys are fed to. A concrete type, so that a function pointer can name it.
+pub type KeyHasher = ahash::AHasher;
+
+/// The key of a call, in the form that the caller has.
+pub trait Key {
+    /// The form that stays with the flight.
+    type Owned: Send + Sync + 'static;
+    /// How two owned forms compare.
+    type Same: Same<Self::Owned>;
+    /// Whether `into_owned` is a mere move. Then there is no point in looking before owning.
+    const IS_OWNED: bool = false;
+
+    /// Hashes as the owned form does.
+    fn hash(&self, hasher: &mut KeyHasher);
+    /// Whether this is the key of a flight.
+    fn eq(&self, owned: &Self::Owned) -> bool;
+    /// Becomes the flight's own.
+    fn into_owned(self) -> (Self::Owned, Self::Same);
+}
+
+/// Equality of owned keys, as a value: so that it can be a function pointer where no trait is at hand.
+pub trait Same<K> {
+    /// Whether `a` and `b` are one key.
+    fn same(&self, a: &K, b: &K) -> bool;
+}
+
+/// As `Eq` says.
+#[derive(Clone, Copy, Debug)]
+pub struct ByEq;
+
+impl<K: Eq> Same<K> for ByEq {
+    fn same(&self, a: &K, b: &K) -> bool {
+        a == b
+    }
+}
+
+/// A key that is the call's own.
+#[derive(Debug)]
+pub struct Owned<K>(pub K);
+
+impl<K: Hash + Eq + Send + Sync + 'static> Key for Owned<K> {
+    type Owned = K;
+    type Same = ByEq;
+    const IS_OWNED: bool = true;
+
+    fn hash(&self, hasher: &mut KeyHasher) {
+        self.0.hash(hasher);
+    }
+
+    fn eq(&self, owned: &K) -> bool {
+        self.0 == *owned
+    }
+
+    fn into_owned(self) -> (K, ByEq) {
+        (self.0, ByEq)
+    }
+}
+
+/// A key that somebody else owns.
+#[derive(Debug)]
+pub struct ByRef<'a, Q: ?Sized>(pub &'a Q);
+
+impl<Q> Key for ByRef<'_, Q>
+where
+    Q: ?Sized + Hash + Eq + ToOwned,
+    Q::Owned: Eq + Send + Sync + 'static,
+{
+    type Owned = Q::Owned;
+    type Same = ByEq;
+
+    fn hash(&self, hasher: &mut KeyHasher) {
+        self.0.hash(hasher);
+    }
+
+    fn eq(&self, owned: &Q::Owned) -> bool {
+        self.0 == owned.borrow()
+    }
+
+    fn into_owned(self) -> (Q::Owned, ByEq) {
+        (self.0.to_owned(), ByEq)
+    }
+}

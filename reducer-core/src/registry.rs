@@ -1,0 +1,335 @@
+//! Key to flight: the one table that all calls of a reducer look into.
+//!
+//! A row is a hash and a flight, whatever the flight's types. Under a shard's lock rows are compared by
+//! hash, site and types alone; whether the keys are *equal* is asked with no lock held, of a flight held by
+//! its `Arc`, for `Eq` is user code like any other. A key is inserted under the same lock under which no
+//! row was found that could be its equal.
+//!
+//! Lock order: a shard, or a flight; never one inside the other.
+
+use std::any::{Any, TypeId};
+use std::collections::HashSet;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::ptr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahash::RandomState;
+use hashbrown::HashTable;
+
+use crate::error::{Overloaded, ReduceError};
+use crate::flight::{
+    Core, Craft, Flight, Join, Kind, Lift, Rows, Site, quietly, same, waits_on_us,
+};
+use crate::key::{Key, KeyHasher, Same};
+use crate::sync::{Mutex, MutexGuard};
+
+/// A table gives memory back when it is larger than this and nearly empty.
+const SMALL: usize = 32;
+
+/// What a reducer was built with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) max_followers: Option<usize>,
+    pub(crate) detached: bool,
+}
+
+pub(crate) struct Registry {
+    hasher: RandomState,
+    shards: Box<[Shard]>,
+}
+
+/// Alone on its cache lines: neighbours are locked by other threads.
+#[repr(align(128))]
+struct Shard(Mutex<HashTable<Row>>);
+
+struct Row {
+    hash: u64,
+    flight: Arc<dyn Craft>,
+}
+
+/// What came of a look at the table.
+pub(crate) enum Admission {
+    /// There was no such flight; now there is, and the call leads it.
+    Led,
+    /// There was one, and the call is counted among its followers.
+    Joined(Arc<dyn Craft>),
+    /// There was one, whose last caller has left. Wait for its end, then look again.
+    Ending(Arc<dyn Craft>),
+    /// There was one, and it takes no more followers.
+    Refused(ReduceError),
+    /// There is none, and none was made.
+    Absent,
+}
+
+/// A call on its way to a flight.
+trait Seeker {
+    fn is_same(&self, key: &dyn Any) -> bool;
+    /// The flight to enter if there is none. Called under a lock: runs no user code.
+    fn launch(&mut self, core: Core) -> Option<Arc<dyn Craft>>;
+}
+
+/// Looks, and leaves the table as it is.
+struct Finding<'k, P>(&'k P);
+
+impl<P: Key> Seeker for Finding<'_, P> {
+    fn is_same(&self, key: &dyn Any) -> bool {
+        key.downcast_ref().is_some_and(|key| self.0.eq(key))
+    }
+
+    fn launch(&mut self, _: Core) -> Option<Arc<dyn Craft>> {
+        None
+    }
+}
+
+/// Leads if there is nobody to follow.
+struct Leading<'k, K, S, V, F> {
+    key: &'k mut Option<K>,
+    same: &'k S,
+    flight: Option<Arc<Flight<K, V, F>>>,
+}
+
+impl<K, S, V, F> Seeker for Leading<'_, K, S, V, F>
+where
+    K: Send + Sync + 'static,
+    S: Same<K>,
+    V: Clone + Send + Sync + 'static,
+    F: Future<Output = V> + Send + 'static,
+{
+    fn is_same(&self, key: &dyn Any) -> bool {
+        match (key.downcast_ref(), &self.key) {
+            (Some(key), Some(mine)) => self.same.same(mine, key),
+            _ => false,
+        }
+    }
+
+    fn launch(&mut self, core: Core) -> Option<Arc<dyn Craft>> {
+        let flight = Flight::new(core, self.key.take()?);
+        self.flight = Some(Arc::clone(&flight));
+        Some(flight)
+    }
+}
+
+/// The flights that a call has looked at, or is about to. They may land meanwhile, and be ours to drop.
+struct Passed {
+    /// With our hash, and yet to be asked for their keys.
+    queue: Vec<Arc<dyn Craft>>,
+    /// Those that are not for us: another key, or over. Kept, so that their addresses stay theirs.
+    strangers: Vec<Arc<dyn Craft>>,
+    seen: HashSet<*const (), RandomState>,
+    /// The one with our key that is over; we may take its row.
+    dead: Option<Arc<dyn Craft>>,
+}
+
+impl Passed {
+    fn new(hasher: &RandomState) -> Self {
+        let seen = HashSet::with_hasher(hasher.clone());
+        Self { queue: Vec::new(), strangers: Vec::new(), seen, dead: None }
+    }
+
+    fn pass(&mut self, flight: Arc<dyn Craft>) {
+        self.seen.insert(Arc::as_ptr(&flight).cast());
+        self.strangers.push(flight);
+    }
+}
+
+impl Drop for Passed {
+    fn drop(&mut self) {
+        for flight in self.queue.drain(..).chain(self.strangers.drain(..)).chain(self.dead.take()) {
+            quietly(|| drop(flight));
+        }
+    }
+}
+
+/// Gives `flight` a row: that of `dead`, if it is still there. Gives back what stood in it.
+fn enter_row(
+    rows: &mut HashTable<Row>,
+    flight: Arc<dyn Craft>,
+    dead: Option<&Arc<dyn Craft>>,
+) -> Option<Arc<dyn Craft>> {
+    let hash = flight.core().hash;
+    if let Some(dead) = dead {
+        if let Some(row) = rows.find_mut(hash, |row| same(dead, &row.flight)) {
+            return Some(std::mem::replace(&mut row.flight, flight));
+        }
+    }
+    rows.insert_unique(hash, Row { hash, flight }, |row| row.hash);
+    None
+}
+
+impl Registry {
+    pub(crate) fn new() -> Self {
+        #[cfg(not(loom))]
+        let (hasher, shards) = {
+            let threads = std::thread::available_parallelism().map_or(1, usize::from);
+            (RandomState::new(), (threads * 4).next_power_of_two().clamp(8, 64))
+        };
+        // The models want the same run every time.
+        #[cfg(loom)]
+        let (hasher, shards) = (RandomState::with_seeds(1, 2, 3, 4), 1);
+        let shards = (0..shards).map(|_| Shard(Mutex::new(HashTable::new()))).collect();
+        Self { hasher, shards }
+    }
+
+    pub(crate) fn hash_with(&self, feed: impl FnOnce(&mut KeyHasher)) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        feed(&mut hasher);
+        hasher.finish()
+    }
+
+    /// The table takes the low and the top bits of a hash to find its way; these are from between.
+    fn shard(&self, hash: u64) -> MutexGuard<'_, HashTable<Row>> {
+        let index = (hash >> 32) as usize & (self.shards.len() - 1);
+        self.shards[index].0.lock()
+    }
+
+    /// Joins the flight of `key`, if there is one.
+    pub(crate) fn find<V: 'static, P: Key>(
+        self: &Arc<Self>,
+        options: &Options,
+        hash: u64,
+        site: Site,
+        key: &P,
+    ) -> Admission {
+        let kind = Kind { key: TypeId::of::<P::Owned>(), value: TypeId::of::<V>() };
+        self.seek(options, hash, site, kind, &mut Finding(key))
+    }
+
+    /// Joins the flight of `key` or takes the key and leads one. What is led is given beside.
+    pub(crate) fn admit<K, S, V, F>(
+        self: &Arc<Self>,
+        options: &Options,
+        hash: u64,
+        site: Site,
+        key: &mut Option<K>,
+        same: &S,
+    ) -> (Admission, Option<Arc<Flight<K, V, F>>>)
+    where
+        K: Send + Sync + 'static,
+        S: Same<K>,
+        V: Clone + Send + Sync + 'static,
+        F: Future<Output = V> + Send + 'static,
+    {
+        let kind = Kind { key: TypeId::of::<K>(), value: TypeId::of::<V>() };
+        let mut seeker = Leading { key, same, flight: None };
+        let admission = self.seek(options, hash, site, kind, &mut seeker);
+        (admission, seeker.flight)
+    }
+
+    fn seek(
+        self: &Arc<Self>,
+        options: &Options,
+        hash: u64,
+        site: Site,
+        kind: Kind,
+        seeker: &mut dyn Seeker,
+    ) -> Admission {
+        let lift = || Lift::here(|| Arc::clone(self) as Arc<dyn Rows>);
+        let mut passed = Passed::new(&self.hasher);
+        loop {
+            let flight = match passed.queue.pop() {
+                Some(flight) => flight,
+                None => {
+                    let seen = &passed.seen;
+                    let mut rows = self.shard(hash);
+                    let mut alike = rows
+                        .iter_hash(hash)
+                        .filter(|row| row.hash == hash)
+                        .map(|row| &row.flight)
+                        .filter(|flight| flight.core().site == site && flight.kind() == kind)
+                        .filter(|flight| !seen.contains(&Arc::as_ptr(flight).cast()));
+                    // As a rule there is one at most, and it is ours.
+                    let first = alike.next().map(Arc::clone);
+                    if !seen.is_empty() {
+                        // But once keys collide, all that do are taken in one go.
+                        passed.queue.extend(alike.map(Arc::clone));
+                    }
+                    match first {
+                        Some(flight) => flight,
+                        None => {
+                            let lift = if options.detached { lift() } else { None };
+                            let Some(flight) =
+                                seeker.launch(Core::new(hash, site, options.detached, lift))
+                            else {
+                                return Admission::Absent;
+                            };
+                            let old = enter_row(&mut rows, flight, passed.dead.as_ref());
+                            drop(rows);
+                            quietly(|| drop(old));
+                            return Admission::Led;
+                        }
+                    }
+                }
+            };
+            if !seeker.is_same(flight.key()) {
+                passed.pass(flight);
+                continue;
+            }
+            match flight.core().join(options.max_followers, lift) {
+                Join::Joined => return Admission::Joined(flight),
+                Join::Full => {
+                    let limit = options.max_followers.unwrap_or(usize::MAX);
+                    let error = Overloaded::new(flight.describe(), limit);
+                    return Admission::Refused(ReduceError::Overloaded(error));
+                }
+                // A destructor of the work may call for its own key, and would wait for its own end.
+                Join::Ending if !waits_on_us(&flight) => return Admission::Ending(flight),
+                Join::Ending | Join::Over => {
+                    passed.pass(Arc::clone(&flight));
+                    passed.dead = Some(flight);
+                }
+            }
+        }
+    }
+
+    /// All flights in the table whose key equals `key`, of whatever function.
+    fn flights_of<K: Hash + Eq + 'static>(&self, key: &K) -> impl Iterator<Item = Arc<dyn Craft>> {
+        let hash = self.hash_with(|hasher| key.hash(hasher));
+        let alike: Vec<_> = self
+            .shard(hash)
+            .iter_hash(hash)
+            .filter(|row| row.hash == hash && row.flight.kind().key == TypeId::of::<K>())
+            .map(|row| Arc::clone(&row.flight))
+            .collect();
+        alike.into_iter().filter(move |flight| flight.key().downcast_ref() == Some(key))
+    }
+
+    pub(crate) fn forget<K: Hash + Eq + 'static>(&self, key: &K) -> bool {
+        let mut any = false;
+        for flight in self.flights_of(key) {
+            any |= flight.core().is_flying();
+            self.free(flight.core());
+        }
+        any
+    }
+
+    pub(crate) fn is_in_flight<K: Hash + Eq + 'static>(&self, key: &K) -> bool {
+        self.flights_of(key).any(|flight| flight.core().is_flying())
+    }
+
+    pub(crate) fn callers<K: Hash + Eq + 'static>(&self, key: &K) -> usize {
+        self.flights_of(key).map(|flight| flight.core().callers()).sum()
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.shards.iter().map(|shard| shard.0.lock().len()).sum()
+    }
+}
+
+impl Rows for Registry {
+    fn free(&self, flight: &Core) {
+        let hash = flight.hash;
+        let mut rows = self.shard(hash);
+        let Ok(entry) = rows.find_entry(hash, |row| ptr::eq(row.flight.core(), flight)) else {
+            return; // forgotten, or taken over
+        };
+        let (row, _) = entry.remove();
+        if rows.capacity() > SMALL && rows.len() < rows.capacity() / 8 {
+            let room = rows.len() * 2;
+            rows.shrink_to(room, |row| row.hash);
+        }
+        drop(rows);
+        quietly(|| drop(row));
+    }
+}

@@ -1,0 +1,281 @@
+//! What generated code names, and nobody else: no promise is made of it from version to version.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+
+pub use ::std;
+
+use crate::blocking::{follow_found, lead_or_follow};
+use crate::call::{Ready, board_owned, check_runtime};
+use crate::error::ReduceError;
+use crate::flight::{self, Outcome, Stake, Waiting};
+pub use crate::key::parts::{
+    ByPtr, Output, capture, capture_option, no_part, probe, self_part, static_part,
+};
+use crate::key::{Key, Same};
+pub use crate::reducer::Reducer;
+use crate::registry::Admission;
+
+/// The function, and the instantiation of it, that a call is of.
+#[derive(Clone, Copy, Debug)]
+pub struct Site(flight::Site);
+
+/// `marker` is a closure that captures nothing, made in the function: its type knows every generic around.
+#[must_use]
+pub fn site<C: 'static>(_marker: &C) -> Site {
+    Site(flight::Site::of::<C>())
+}
+
+/// The reducer of functions that name none.
+#[must_use]
+pub fn global() -> &'static Reducer {
+    Reducer::global()
+}
+
+fn hash<P: Key>(reducer: &Reducer, key: &P) -> u64 {
+    reducer.registry.hash_with(|hasher| key.hash(hasher))
+}
+
+/// What there was in flight.
+#[derive(Debug)]
+pub enum Lookup<'r, V, K, S> {
+    /// Such a flight; this call follows it.
+    Hit(Flight<'r, V>),
+    /// None to follow. The key is owned by now, and the arguments are free to be moved.
+    Miss(Miss<'r, V, K, S>),
+}
+
+/// Looks for the flight of `key`, and joins it.
+pub fn lookup<V, P>(reducer: &Reducer, site: Site, key: P) -> Lookup<'_, V, P::Owned, P::Same>
+where
+    V: Output,
+    P: Key,
+{
+    if let Err(error) = check_runtime(&reducer.options) {
+        return Lookup::Hit(Flight::failed(error));
+    }
+    let hash = hash(reducer, &key);
+    match reducer.registry.find::<V, P>(&reducer.options, hash, site.0, &key) {
+        Admission::Joined(flight) => {
+            let waiting = Waiting::new(flight, reducer, Stake::Follower);
+            Lookup::Hit(Flight { way: Way::Aboard { waiting } })
+        }
+        Admission::Refused(error) => Lookup::Hit(Flight::failed(error)),
+        // Whether a flight is ending is asked again by `start`.
+        Admission::Absent | Admission::Ending(_) | Admission::Led => {
+            let (key, same) = key.into_owned();
+            Lookup::Miss(Miss { reducer, site, hash, key, same, value: PhantomData })
+        }
+    }
+}
+
+/// A key with no flight to follow, a moment ago.
+pub struct Miss<'r, V, K, S> {
+    reducer: &'r Reducer,
+    site: Site,
+    hash: u64,
+    key: K,
+    same: S,
+    value: PhantomData<fn() -> V>,
+}
+
+impl<V, K, S> fmt::Debug for Miss<'_, V, K, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Miss").field("site", &self.site).finish_non_exhaustive()
+    }
+}
+
+/// Leads with `work`, unless somebody has come to lead meanwhile: then `work` is dropped.
+pub fn start<'r, V, K, S, F>(miss: Miss<'r, V, K, S>, work: F) -> Flight<'r, V>
+where
+    V: Output,
+    K: Send + Sync + 'static,
+    S: Same<K> + Send + Sync + 'static,
+    F: Future<Output = V> + Send + 'static,
+{
+    let Miss { reducer, site, hash, key, same, .. } = miss;
+    let (mut key, mut work) = (Some(key), Some(Ready(work)));
+    let mut board = move || board_owned(&reducer, site.0, hash, &mut key, &same, &mut work);
+    let waiting: Waiting<&Reducer, V> = match board() {
+        Ok(waiting) => waiting,
+        Err(error) => return Flight::failed(error),
+    };
+    if waiting.stake() != Stake::Bystander {
+        return Flight { way: Way::Aboard { waiting } };
+    }
+    // The flight before ours is just being dropped, on another thread. Rare enough for a box.
+    let call = Box::pin(async move {
+        let mut waiting = waiting;
+        while waiting.stake() == Stake::Bystander {
+            let mut ending = pin!(waiting);
+            poll_fn(|cx| ending.as_mut().poll_ended(cx)).await;
+            waiting = board()?;
+        }
+        let mut waiting = pin!(waiting);
+        poll_fn(|cx| waiting.as_mut().poll_outcome(cx)).await
+    });
+    Flight { way: Way::Later { call } }
+}
+
+pin_project! {
+    /// A stake in a flight. Gives its value; panics where `Reducer::reduce` does.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Flight<'r, V> {
+        #[pin]
+        way: Way<'r, V>,
+    }
+}
+
+pin_project! {
+    #[project = WayProjection]
+    enum Way<'r, V> {
+        Aboard {
+            #[pin]
+            waiting: Waiting<&'r Reducer, V>,
+        },
+        Later {
+            call: Pin<Box<dyn Future<Output = Outcome<V>> + Send + 'r>>,
+        },
+        Failed {
+            error: Option<ReduceError>,
+        },
+    }
+}
+
+impl<V> Flight<'_, V> {
+    fn failed(error: ReduceError) -> Self {
+        Self { way: Way::Failed { error: Some(error) } }
+    }
+
+    fn poll_outcome(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<V>>
+    where
+        V: Clone + 'static,
+    {
+        match self.project().way.project() {
+            WayProjection::Aboard { waiting } => waiting.poll_outcome(cx),
+            WayProjection::Later { call } => call.as_mut().poll(cx),
+            WayProjection::Failed { error } => {
+                Poll::Ready(Err(error.take().expect("a future is not polled after it was ready")))
+            }
+        }
+    }
+}
+
+impl<V: Clone + 'static> Future for Flight<'_, V> {
+    type Output = V;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<V> {
+        let outcome = self.poll_outcome(cx);
+        outcome.map(|outcome| outcome.unwrap_or_else(|error| error.raise()))
+    }
+}
+
+pin_project! {
+    /// The same for a function whose error type can hold a [`ReduceError`]: what would panic is returned,
+    /// but for the panics of its own work.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Fallible<'r, V> {
+        #[pin]
+        flight: Flight<'r, V>,
+    }
+}
+
+/// Of a flight of `Result<T, E>`, where `E: From<ReduceError>`.
+pub fn fallible<'r, T, E>(flight: Flight<'r, Result<T, E>>) -> Fallible<'r, Result<T, E>>
+where
+    E: From<ReduceError>,
+{
+    Fallible { flight }
+}
+
+impl<T, E> Future for Fallible<'_, Result<T, E>>
+where
+    T: Clone + 'static,
+    E: From<ReduceError> + Clone + 'static,
+{
+    type Output = Result<T, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+        self.project().flight.poll_outcome(cx).map(|outcome| match outcome {
+            Ok(result) => result,
+            Err(error @ ReduceError::Panicked(_)) => error.raise(),
+            Err(error) => Err(error.into()),
+        })
+    }
+}
+
+impl<V> fmt::Debug for Fallible<'_, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fallible").finish_non_exhaustive()
+    }
+}
+
+/// The same table, on a function's own terms. What is `None` stays as the reducer has it.
+#[must_use]
+pub fn on_terms(reducer: &Reducer, timeout: Option<Duration>, detached: Option<bool>) -> Reducer {
+    let mut reducer = reducer.clone();
+    reducer.options.timeout = timeout.or(reducer.options.timeout);
+    reducer.options.detached = detached.unwrap_or(reducer.options.detached);
+    reducer
+}
+
+impl<V> fmt::Debug for Flight<'_, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flight").finish_non_exhaustive()
+    }
+}
+
+/// What there was in flight, for a thread.
+#[derive(Debug)]
+pub enum LookupBlocking<'r, V, K, S> {
+    /// Such a flight; this is its value.
+    Hit(V),
+    /// None; the key is owned by now.
+    Miss(MissBlocking<'r, V, K, S>),
+}
+
+/// Looks for the flight of `key`, and waits for it.
+pub fn lookup_blocking<V, P>(
+    reducer: &Reducer,
+    site: Site,
+    key: P,
+) -> LookupBlocking<'_, V, P::Owned, P::Same>
+where
+    V: Output,
+    P: Key,
+{
+    let hash = hash(reducer, &key);
+    match follow_found(reducer, hash, site.0, &key) {
+        Some(outcome) => LookupBlocking::Hit(outcome.unwrap_or_else(|error| error.raise())),
+        None => {
+            let (key, same) = key.into_owned();
+            let miss = Miss { reducer, site, hash, key, same, value: PhantomData };
+            LookupBlocking::Miss(MissBlocking(miss))
+        }
+    }
+}
+
+/// A key with no flight, a moment ago.
+#[derive(Debug)]
+pub struct MissBlocking<'r, V, K, S>(Miss<'r, V, K, S>);
+
+/// Leads by running `work` here, unless somebody has come to lead meanwhile.
+pub fn run<V, K, S, W>(miss: MissBlocking<'_, V, K, S>, work: W) -> V
+where
+    V: Output,
+    K: Send + Sync + 'static,
+    S: Same<K>,
+    W: FnOnce() -> V,
+{
+    let Miss { reducer, site, hash, key, same, .. } = miss.0;
+    match lead_or_follow(reducer, hash, site.0, key, &same, |_| work()) {
+        Ok(reduced) => reduced.value,
+        Err(error) => error.raise(),
+    }
+}

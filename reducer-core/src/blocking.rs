@@ -206,7 +206,7 @@ where
     K: Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    let craft: Arc<dyn Craft> = flight.clone();
+    let craft = Arc::clone(&flight) as Arc<dyn Craft>;
     let mut link = Link::default();
     // No ring can be closed by a flight that waits on nothing yet: only the edge is wanted here.
     let _ = link.refresh(&craft);
@@ -223,7 +223,7 @@ where
 
 thread_local! {
     /// This thread's waker, unless it is in use further up the stack.
-    static PARKED: Cell<Option<(Arc<Parked>, Waker)>> = Cell::new(None);
+    static PARKED: Cell<Option<(Arc<Parked>, Waker)>> = Cell::default();
 }
 
 /// A thread that waits. The flag, not the park token, says that it was woken: user code that runs in

@@ -16,7 +16,7 @@ use crate::call::{Ready, board_owned, check_runtime};
 use crate::error::ReduceError;
 use crate::flight::{self, Outcome, Stake, Waiting};
 pub use crate::key::parts::{
-    ByPtr, Output, capture, capture_option, no_part, probe, self_part, static_part,
+    ByPtr, Fail, Output, capture, capture_option, no_part, probe, self_part, static_part,
 };
 use crate::key::{Key, Same};
 pub use crate::reducer::Reducer;
@@ -183,29 +183,25 @@ pin_project! {
     pub struct Fallible<'r, V> {
         #[pin]
         flight: Flight<'r, V>,
+        // No bound, so that a `V` that cannot fail is one error and not two.
+        fail: fn(ReduceError) -> V,
     }
 }
 
 /// Of a flight of `Result<T, E>`, where `E: From<ReduceError>`.
-pub fn fallible<'r, T, E>(flight: Flight<'r, Result<T, E>>) -> Fallible<'r, Result<T, E>>
-where
-    E: From<ReduceError>,
-{
-    Fallible { flight }
+pub fn fallible<V: Fail>(flight: Flight<'_, V>) -> Fallible<'_, V> {
+    Fallible { flight, fail: V::fail }
 }
 
-impl<T, E> Future for Fallible<'_, Result<T, E>>
-where
-    T: Clone + 'static,
-    E: From<ReduceError> + Clone + 'static,
-{
-    type Output = Result<T, E>;
+impl<V: Clone + 'static> Future for Fallible<'_, V> {
+    type Output = V;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
-        self.project().flight.poll_outcome(cx).map(|outcome| match outcome {
-            Ok(result) => result,
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<V> {
+        let this = self.project();
+        this.flight.poll_outcome(cx).map(|outcome| match outcome {
+            Ok(value) => value,
             Err(error @ ReduceError::Panicked(_)) => error.raise(),
-            Err(error) => Err(error.into()),
+            Err(error) => (this.fail)(error),
         })
     }
 }

@@ -65,7 +65,6 @@ impl Reducer {
     }
 
     /// Options first, then [`build`](ReducerBuilder::build).
-    #[must_use]
     pub fn builder() -> ReducerBuilder {
         ReducerBuilder::default()
     }

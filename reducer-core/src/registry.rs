@@ -63,6 +63,9 @@ pub(crate) enum Admission {
     Absent,
 }
 
+/// The flight that a call leads, if it does.
+pub(crate) type Led<K, V, F> = Option<Arc<Flight<K, V, F>>>;
+
 /// A call on its way to a flight.
 trait Seeker {
     fn is_same(&self, key: &dyn Any) -> bool;
@@ -204,7 +207,7 @@ impl Registry {
         site: Site,
         key: &mut Option<K>,
         same: &S,
-    ) -> (Admission, Option<Arc<Flight<K, V, F>>>)
+    ) -> (Admission, Led<K, V, F>)
     where
         K: Send + Sync + 'static,
         S: Same<K>,

@@ -22,7 +22,7 @@ pub(crate) struct Berth<F>(Mutex<Hold<F>>);
 
 struct Hold<F> {
     work: Option<F>,
-    deadline: Option<Deadline>,
+    deadline: Option<Box<Deadline>>,
 }
 
 /// What came of a poll.
@@ -40,7 +40,7 @@ impl<F> Berth<F> {
     pub(crate) fn board(&self, work: F, deadline: Option<Deadline>) {
         let mut hold = self.0.try_lock().expect("the leader has the seat until it boards");
         assert!(hold.work.is_none(), "a flight is boarded once");
-        *hold = Hold { work: Some(work), deadline };
+        *hold = Hold { work: Some(work), deadline: deadline.map(Box::new) };
     }
 
     /// Polls the work.
@@ -63,7 +63,7 @@ impl<F> Berth<F> {
         }
         if deadline.as_mut().is_some_and(|at| at.poll_passed(cx).is_ready()) {
             let passed = deadline.take().expect("it has just been polled");
-            return Poll::Ready(Progress::TimedOut(passed));
+            return Poll::Ready(Progress::TimedOut(*passed));
         }
         Poll::Pending
     }

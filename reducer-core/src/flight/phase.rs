@@ -16,7 +16,7 @@ use crate::sync::{Mutex, MutexGuard};
 /// How many wake-ups a shared flight may spend on callers that then find nothing to do, before it moves
 /// to a task of its own. A spawned task costs about as much: like any rent-or-buy choice this never costs
 /// more than twice the better one.
-const RENT: usize = 16;
+const RENT: u32 = 16;
 
 /// How many wakers are taken out of the lock at a time.
 const BATCH: usize = 32;
@@ -46,8 +46,6 @@ pub(crate) enum Stake {
 pub(crate) struct Core {
     pub(crate) hash: u64,
     pub(crate) site: Site,
-    /// Whether the work goes on when nobody waits for it.
-    detached: bool,
     state: Mutex<State>,
 }
 
@@ -57,18 +55,22 @@ pub(crate) struct State {
     seated: bool,
     /// The work asked to be polled, and nobody has begun to.
     notified: bool,
+    /// The work goes on when nobody waits for it.
+    detached: bool,
+    /// There is a task that carries this flight.
+    hosted: bool,
     /// A task that carried this flight died.
     orphaned: bool,
     leader: bool,
-    followers: usize,
+    followers: u32,
     /// Wake-ups of callers so far, against `RENT`.
-    spent: usize,
+    spent: u32,
     waiters: Waiters,
     lift: Option<Lift>,
-    /// The task that carries this flight: `Some(None)` while it is on its way to poll.
-    host: Option<Option<Waker>>,
-    /// The flights that this one's work waits on; see `ring.rs`.
-    pub(crate) waits: Vec<Arc<dyn Craft>>,
+    /// Wakes that task. `None` also while it is on its way to poll.
+    host: Option<Waker>,
+    /// The flights that this one's work waits on; see `ring.rs`. Most wait on none, and have no room for any.
+    waits: Option<Box<Waits>>,
 }
 
 /// What came of an attempt to join.
@@ -96,6 +98,8 @@ impl Core {
             phase: Phase::Flying,
             seated: true,
             notified: false,
+            detached,
+            hosted: false,
             orphaned: false,
             leader: true,
             followers: 0,
@@ -103,9 +107,9 @@ impl Core {
             waiters: Waiters::new(),
             lift,
             host: None,
-            waits: Vec::new(),
+            waits: None,
         };
-        Self { hash, site, detached, state: Mutex::new(state) }
+        Self { hash, site, state: Mutex::new(state) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -132,7 +136,7 @@ impl Core {
             Phase::Ending => return Join::Ending,
             Phase::Landed | Phase::Dropped => return Join::Over,
         }
-        if limit.is_some_and(|limit| state.followers >= limit) {
+        if limit.is_some_and(|limit| state.followers as usize >= limit) {
             return Join::Full;
         }
         state.followers += 1;
@@ -180,16 +184,29 @@ impl Core {
         if state.take_seat() {
             return Turn::Drive;
         }
-        let old = state.host.replace(Some(waker));
+        let old = state.host.replace(waker);
         drop(state);
         drop(old);
         Turn::Wait
     }
 }
 
+/// The far ends of a flight's edges.
+pub(crate) type Waits = Vec<Arc<dyn Craft>>;
+
 impl State {
+    /// The flights that this one's work waits on.
+    pub(crate) fn waits(&mut self) -> &mut Waits {
+        self.waits.get_or_insert_default()
+    }
+
+    /// As `waits`, if there are any.
+    pub(crate) fn waits_if_any(&self) -> &[Arc<dyn Craft>] {
+        self.waits.as_deref().map_or(&[], Vec::as_slice)
+    }
+
     fn callers(&self) -> usize {
-        usize::from(self.leader) + self.followers
+        self.followers as usize + usize::from(self.leader)
     }
 
     fn is_over_for(&self, stake: Stake) -> bool {
@@ -236,8 +253,8 @@ impl State {
             foreign: self.waiters.len(Side::Foreign),
             lift: None,
         };
-        if let Some(host) = &mut self.host {
-            calls.host = host.take();
+        if self.hosted {
+            calls.host = self.host.take();
             calls.native = 0;
             return calls;
         }
@@ -245,7 +262,7 @@ impl State {
             Some(lift) if self.spent + calls.native > RENT => {
                 calls.lift = Some(lift.clone());
                 calls.native = 0;
-                self.host = Some(None);
+                self.hosted = true;
             }
             _ => self.spent += calls.native,
         }
@@ -255,7 +272,7 @@ impl State {
     /// Everybody is to be told that the flight is over.
     fn dismiss(&mut self) -> Calls {
         Calls {
-            host: self.host.take().flatten(),
+            host: self.host.take(),
             native: self.waiters.len(Side::Native),
             foreign: self.waiters.len(Side::Foreign),
             lift: None,
@@ -267,8 +284,8 @@ impl State {
 #[must_use]
 struct Calls {
     host: Option<Waker>,
-    native: usize,
-    foreign: usize,
+    native: u32,
+    foreign: u32,
     lift: Option<Lift>,
 }
 
@@ -392,7 +409,7 @@ impl<'a> Seat<'a> {
             return Poll::Ready(());
         }
         state.seated = false;
-        let old = state.host.replace(Some(waker));
+        let old = state.host.replace(waker);
         let calls = state.notified.then(|| state.call());
         drop(state);
         drop(old);
@@ -459,12 +476,12 @@ pub(crate) fn leave(
 
 /// Nobody waits any more: the work is dropped, or goes on in a task of its own if it is detached.
 fn last_one_left(flight: &Arc<dyn Craft>, rows: &dyn Rows, mut state: MutexGuard<'_, State>) {
-    if flight.core().detached {
-        if state.host.is_some() {
+    if state.detached {
+        if state.hosted {
             return;
         }
         if let Some(lift) = state.lift.clone() {
-            state.host = Some(None);
+            state.hosted = true;
             drop(state);
             lift.carry(Arc::clone(flight));
             return;
@@ -520,6 +537,7 @@ pub(crate) fn host_is_gone(flight: &Arc<dyn Craft>, rows: &dyn Rows) {
         return;
     }
     state.orphaned = true;
+    state.hosted = false;
     let host = state.host.take();
     let lift = state.lift.take();
     state.notified = true;

@@ -66,7 +66,7 @@ impl Link {
         let Some(inside) = current() else {
             return Ok(());
         };
-        inside.core().lock().waits.push(Arc::clone(target));
+        inside.core().lock().waits().push(Arc::clone(target));
         let ring = path(target, &inside);
         self.inside = Some(inside);
         ring.map_or(Ok(()), |ring| Err(Reentrant::new(ring)))
@@ -78,8 +78,8 @@ impl Link {
             return;
         };
         let mut state = inside.core().lock();
-        let edge = state.waits.iter().position(|waited| same(waited, target));
-        let waited = edge.map(|edge| state.waits.swap_remove(edge));
+        let edge = state.waits_if_any().iter().position(|waited| same(waited, target));
+        let waited = edge.map(|edge| state.waits().swap_remove(edge));
         drop(state);
         drop(waited);
     }
@@ -104,7 +104,7 @@ fn path(from: &Arc<dyn Craft>, to: &Arc<dyn Craft>) -> Option<Vec<String>> {
         if same(&flight, to) {
             return Some(names(&seen, next, to));
         }
-        let waits = flight.core().lock().waits.clone();
+        let waits = flight.core().lock().waits_if_any().to_vec();
         for waited in waits {
             if !seen.iter().any(|(known, _)| same(known, &waited)) {
                 seen.push((waited, next));

@@ -55,18 +55,13 @@ impl Waiter {
     }
 }
 
-/// Everybody who waits on one flight.
+/// Everybody who waits on one flight: two rings, each known by whoever has waited longest.
 #[derive(Debug)]
 pub(crate) struct Waiters {
-    native: Queue,
-    foreign: Queue,
-}
-
-#[derive(Debug)]
-struct Queue {
-    head: *const Waiter,
-    tail: *const Waiter,
-    len: usize,
+    native: *const Waiter,
+    foreign: *const Waiter,
+    natives: u32,
+    foreigners: u32,
 }
 
 // SAFETY: the pointers lead to `Waiter`s, which may be sent and shared.
@@ -74,21 +69,20 @@ unsafe impl Send for Waiters {}
 
 impl Waiters {
     pub(crate) fn new() -> Self {
-        let queue = || Queue { head: ptr::null(), tail: ptr::null(), len: 0 };
-        Self { native: queue(), foreign: queue() }
+        Self { native: ptr::null(), foreign: ptr::null(), natives: 0, foreigners: 0 }
     }
 
-    pub(crate) fn len(&self, side: Side) -> usize {
+    pub(crate) fn len(&self, side: Side) -> u32 {
         match side {
-            Side::Native => self.native.len,
-            Side::Foreign => self.foreign.len,
+            Side::Native => self.natives,
+            Side::Foreign => self.foreigners,
         }
     }
 
-    fn queue(&mut self, side: Side) -> &mut Queue {
+    fn queue(&mut self, side: Side) -> (&mut *const Waiter, &mut u32) {
         match side {
-            Side::Native => &mut self.native,
-            Side::Foreign => &mut self.foreign,
+            Side::Native => (&mut self.native, &mut self.natives),
+            Side::Foreign => (&mut self.foreign, &mut self.foreigners),
         }
     }
 
@@ -113,48 +107,55 @@ impl Waiters {
     ) -> Option<Waker> {
         let old = self.remove(waiter);
         let this: *const Waiter = waiter.get_ref();
-        let queue = self.queue(side);
-        let tail = queue.tail;
-        // SAFETY: `&mut self` is the lock. The node is unlinked, so this is the only access to it.
-        waiter.node.with_mut(|node| unsafe {
-            *node = Node { waker: Some(waker), side, prev: tail, next: ptr::null() };
-        });
-        if tail.is_null() {
-            queue.head = this;
+        let (head, len) = self.queue(side);
+        *len += 1;
+        let (mut prev, mut next) = (this, this);
+        if head.is_null() {
+            *head = this;
         } else {
-            // SAFETY: what is linked has not been dropped: it is pinned, and removed before it is.
-            unsafe { (*tail).node.with_mut(|node| (*node).next = this) };
+            next = *head;
+            // SAFETY: what is linked has not been dropped: it is pinned, and removed before it is. No two
+            // of these accesses overlap.
+            unsafe {
+                prev = (*next).node.with_mut(|node| std::mem::replace(&mut (*node).prev, this));
+                (*prev).node.with_mut(|node| (*node).next = this);
+            }
         }
-        queue.tail = this;
-        queue.len += 1;
+        // SAFETY: `&mut self` is the lock, and this the only access to the node now.
+        waiter.node.with_mut(|node| unsafe {
+            *node = Node { waker: Some(waker), side, prev, next };
+        });
         old
     }
 
     /// Unlinks `waiter`, if it is linked, and gives back its waker.
     pub(crate) fn remove(&mut self, waiter: Pin<&Waiter>) -> Option<Waker> {
-        // SAFETY: `&mut self` is the lock; what a node is linked to is linked as well, hence alive.
-        waiter.node.with_mut(|node| unsafe {
+        let this: *const Waiter = waiter.get_ref();
+        // SAFETY: `&mut self` is the lock.
+        let (waker, side, prev, next) = waiter.node.with_mut(|node| unsafe {
             let waker = (*node).waker.take()?;
-            let (prev, next) = ((*node).prev, (*node).next);
-            let queue = self.queue((*node).side);
-            if prev.is_null() {
-                queue.head = next;
-            } else {
-                (*prev).node.with_mut(|node| (*node).next = next);
-            }
-            if next.is_null() {
-                queue.tail = prev;
-            } else {
-                (*next).node.with_mut(|node| (*node).prev = prev);
-            }
-            queue.len -= 1;
-            Some(waker)
-        })
+            Some((waker, (*node).side, (*node).prev, (*node).next))
+        })?;
+        let (head, len) = self.queue(side);
+        *len -= 1;
+        if next == this {
+            *head = ptr::null();
+            return Some(waker);
+        }
+        if *head == this {
+            *head = next;
+        }
+        // SAFETY: what a node is linked to is linked as well, hence alive. No two accesses overlap.
+        unsafe {
+            (*prev).node.with_mut(|node| (*node).next = next);
+            (*next).node.with_mut(|node| (*node).prev = prev);
+        }
+        Some(waker)
     }
 
     /// Unlinks the one who has waited longest in `side` and gives its waker.
     pub(crate) fn pop(&mut self, side: Side) -> Option<Waker> {
-        let head = self.queue(side).head;
+        let head = *self.queue(side).0;
         if head.is_null() {
             return None;
         }

@@ -6,7 +6,7 @@ use std::borrow::Borrow;
 use std::hash::Hash;
 
 /// The hasher that keys are fed to. A concrete type, so that a function pointer can name it.
-pub type KeyHasher = ahash::AHasher;
+pub(crate) type KeyHasher = ahash::AHasher;
 
 /// The key of a call, in the form that the caller has.
 pub trait Key {
@@ -33,7 +33,7 @@ pub trait Same<K> {
 
 /// As `Eq` says.
 #[derive(Clone, Copy, Debug)]
-pub struct ByEq;
+pub(crate) struct ByEq;
 
 impl<K: Eq> Same<K> for ByEq {
     fn same(&self, a: &K, b: &K) -> bool {
@@ -43,7 +43,7 @@ impl<K: Eq> Same<K> for ByEq {
 
 /// A key that is the call's own.
 #[derive(Debug)]
-pub struct Owned<K>(pub K);
+pub(crate) struct Owned<K>(pub K);
 
 impl<K: Hash + Eq + Send + Sync + 'static> Key for Owned<K> {
     type Owned = K;
@@ -65,7 +65,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Key for Owned<K> {
 
 /// A key that somebody else owns.
 #[derive(Debug)]
-pub struct ByRef<'a, Q: ?Sized>(pub &'a Q);
+pub(crate) struct ByRef<'a, Q: ?Sized>(pub &'a Q);
 
 impl<Q> Key for ByRef<'_, Q>
 where

@@ -35,6 +35,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::error::ReduceError;
 use crate::key::{Key, KeyHasher, Same};
 
 /// One element of a key: how it is looked up (`view`), and how it is stored.
@@ -487,6 +488,25 @@ pub trait Output: Clone + Send + Sync + 'static {}
 
 #[diagnostic::do_not_recommend]
 impl<T: Clone + Send + Sync + 'static> Output for T {}
+
+/// What a function on terms of its own (`timeout`, `detached`) can result in: what its flight comes to,
+/// and what becomes of it otherwise.
+#[diagnostic::on_unimplemented(
+    message = "`timeout` and `detached` need a function that returns `Result<_, E>` where `E: From<ReduceError>`",
+    label = "cannot say that the time is over, or that there is no runtime",
+    note = "`Result<_, SharedError>` can: `?` turns every error into a `SharedError`; or write `impl From<ReduceError>` for your error type"
+)]
+pub trait Fail {
+    /// The outcome of a call that got none from its flight.
+    fn fail(error: ReduceError) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T, E: From<ReduceError>> Fail for Result<T, E> {
+    fn fail(error: ReduceError) -> Self {
+        Err(E::from(error))
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,164 @@
+//! What a call may cost: allocations, bytes and future sizes, counted exactly.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::pin::pin;
+use std::task::{Context, Waker};
+
+use reducer_core::Reducer;
+
+thread_local! {
+    /// Allocations and bytes in use of this thread; the other tests have their own.
+    static COUNTS: Cell<(usize, isize)> = const { Cell::new((0, 0)) };
+}
+
+struct Counting;
+
+fn count(allocations: usize, bytes: isize) {
+    let _ = COUNTS.try_with(|counts| {
+        let (all, in_use) = counts.get();
+        counts.set((all + allocations, in_use + bytes));
+    });
+}
+
+#[allow(unsafe_code, reason = "a counting allocator hands everything to the system's")]
+// SAFETY: every call goes to `System` unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(1, layout.size() as isize);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        count(0, -(layout.size() as isize));
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How many allocations `act` makes.
+fn allocations<T>(act: impl FnOnce() -> T) -> (usize, T) {
+    let before = COUNTS.get().0;
+    let out = act();
+    (COUNTS.get().0 - before, out)
+}
+
+fn bytes_in_use() -> isize {
+    COUNTS.get().1
+}
+
+fn cx() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+/// Suspends so often, having woken itself.
+struct Yields(usize);
+
+impl Future for Yields {
+    type Output = u64;
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> std::task::Poll<u64> {
+        if self.0 == 0 {
+            return std::task::Poll::Ready(7);
+        }
+        self.0 -= 1;
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    }
+}
+
+#[test]
+fn an_uncontended_call_with_a_copy_key_allocates_once() {
+    let reducer = Reducer::new();
+    // The table's own room is there after the first call of each shard.
+    for key in 0..1000u64 {
+        assert!(pin!(reducer.reduce(key, Yields(0))).poll(&mut cx()).is_ready());
+    }
+    for suspensions in [0, 1, 20] {
+        let (made, ()) = allocations(|| {
+            let mut call = pin!(reducer.reduce(7u64, Yields(suspensions)));
+            for _ in 0..suspensions {
+                assert!(call.as_mut().poll(&mut cx()).is_pending());
+            }
+            assert!(call.as_mut().poll(&mut cx()).is_ready());
+        });
+        assert!(made <= 1, "{made} allocations, suspended {suspensions} times");
+    }
+}
+
+#[test]
+fn joining_allocates_nothing() {
+    let reducer = Reducer::new();
+    let mut lead = pin!(reducer.reduce(7u64, std::future::pending::<u64>()));
+    assert!(lead.as_mut().poll(&mut cx()).is_pending());
+    let mut followers: Vec<_> =
+        (0..1000).map(|_| Box::pin(reducer.reduce(7u64, std::future::pending::<u64>()))).collect();
+    let (made, ()) = allocations(|| {
+        for follower in &mut followers {
+            assert!(follower.as_mut().poll(&mut cx()).is_pending());
+        }
+    });
+    assert_eq!(made, 0);
+}
+
+#[tokio::test]
+async fn joining_allocates_nothing_under_tokio_either() {
+    let reducer = Reducer::new();
+    let mut lead = pin!(reducer.reduce(7u64, std::future::pending::<u64>()));
+    assert!(futures_util::poll!(lead.as_mut()).is_pending());
+    let mut followers: Vec<_> = (0..1000)
+        .map(|_| Box::pin(reducer.reduce_by_ref(&7u64, std::future::pending::<u64>())))
+        .collect();
+    let before = COUNTS.get().0;
+    for follower in &mut followers {
+        assert!(futures_util::poll!(follower.as_mut()).is_pending());
+    }
+    assert_eq!(COUNTS.get().0 - before, 0);
+}
+
+#[test]
+fn joining_with_a_borrowed_key_owns_nothing() {
+    let reducer = Reducer::new();
+    let key = "a key that is too long for any trick with short strings";
+    let mut lead = pin!(reducer.reduce_by_ref(key, std::future::pending::<u64>()));
+    assert!(lead.as_mut().poll(&mut cx()).is_pending());
+    let (made, ()) = allocations(|| {
+        let mut follow = pin!(reducer.reduce_by_ref(key, std::future::pending::<u64>()));
+        assert!(follow.as_mut().poll(&mut cx()).is_pending());
+    });
+    assert_eq!(made, 0);
+}
+
+#[test]
+fn a_flight_takes_at_most_256_bytes_beside_its_key_its_future_and_its_value() {
+    const FLIGHTS: usize = 100_000;
+    type Work = std::future::Pending<[u64; 4]>;
+    let reducer = Reducer::new();
+    let mut calls: Vec<_> = (0..FLIGHTS as u64)
+        .map(|key| Box::pin(reducer.reduce(key, std::future::pending::<[u64; 4]>())))
+        .collect();
+    let before = bytes_in_use();
+    for call in &mut calls {
+        assert!(call.as_mut().poll(&mut cx()).is_pending());
+    }
+    let each = (bytes_in_use() - before) as usize / FLIGHTS;
+    let own = each - size_of::<u64>() - size_of::<Work>() - size_of::<[u64; 4]>();
+    println!("{own} bytes a flight");
+    assert!(own <= 256, "{own} bytes a flight");
+}
+
+#[test]
+fn a_followers_future_stays_small_whatever_the_work() {
+    let reducer = Reducer::new();
+    let call = reducer.reduce_with(7u64, || async {
+        let large = [0u8; 64 * 1024];
+        std::future::ready(()).await;
+        large.len()
+    });
+    println!("{} bytes a caller", size_of_val(&call));
+    assert!(size_of_val(&call) < 256, "{} bytes", size_of_val(&call));
+}

@@ -115,6 +115,8 @@ where
 }
 
 /// The flights that a call has looked at, or is about to. They may land meanwhile, and be ours to drop.
+/// Hardly any call has one: it takes a full hash that collides, or a flight that ends at this moment.
+#[derive(Default)]
 struct Passed {
     /// With our hash, and yet to be asked for their keys.
     queue: Vec<Arc<dyn Craft>>,
@@ -126,11 +128,6 @@ struct Passed {
 }
 
 impl Passed {
-    fn new(hasher: &RandomState) -> Self {
-        let seen = HashSet::with_hasher(hasher.clone());
-        Self { queue: Vec::new(), strangers: Vec::new(), seen, dead: None }
-    }
-
     fn pass(&mut self, flight: Arc<dyn Craft>) {
         self.seen.insert(Arc::as_ptr(&flight).cast());
         self.strangers.push(flight);
@@ -143,6 +140,31 @@ impl Drop for Passed {
             quietly(|| drop(flight));
         }
     }
+}
+
+/// A flight that may be the one, and has not been looked at yet.
+fn next_alike(
+    rows: &HashTable<Row>,
+    hash: u64,
+    site: Site,
+    kind: Kind,
+    passed: &mut Option<Box<Passed>>,
+) -> Option<Arc<dyn Craft>> {
+    let mut alike = rows
+        .iter_hash(hash)
+        .filter(|row| row.hash == hash)
+        .map(|row| &row.flight)
+        .filter(|flight| flight.core().site == site && flight.kind() == kind);
+    let Some(passed) = passed else {
+        // As a rule there is one at most, and it is ours.
+        return alike.next().map(Arc::clone);
+    };
+    let mut alike = alike.filter(|flight| !passed.seen.contains(&Arc::as_ptr(flight).cast()));
+    let first = alike.next().map(Arc::clone);
+    // Once keys collide, all that do are taken in one go: the cost of a call grows with their number, not
+    // with its square.
+    passed.queue.extend(alike.map(Arc::clone));
+    first
 }
 
 /// Gives `flight` a row: that of `dead`, if it is still there. Gives back what stood in it.
@@ -229,44 +251,28 @@ impl Registry {
         seeker: &mut dyn Seeker,
     ) -> Admission {
         let lift = || Lift::here(|| Arc::clone(self) as Arc<dyn Rows>);
-        let mut passed = Passed::new(&self.hasher);
+        let mut passed = None::<Box<Passed>>;
         loop {
-            let flight = match passed.queue.pop() {
-                Some(flight) => flight,
-                None => {
-                    let seen = &passed.seen;
-                    let mut rows = self.shard(hash);
-                    let mut alike = rows
-                        .iter_hash(hash)
-                        .filter(|row| row.hash == hash)
-                        .map(|row| &row.flight)
-                        .filter(|flight| flight.core().site == site && flight.kind() == kind)
-                        .filter(|flight| !seen.contains(&Arc::as_ptr(flight).cast()));
-                    // As a rule there is one at most, and it is ours.
-                    let first = alike.next().map(Arc::clone);
-                    if !seen.is_empty() {
-                        // But once keys collide, all that do are taken in one go.
-                        passed.queue.extend(alike.map(Arc::clone));
-                    }
-                    match first {
-                        Some(flight) => flight,
-                        None => {
-                            let lift = if options.detached { lift() } else { None };
-                            let Some(flight) =
-                                seeker.launch(Core::new(hash, site, options.detached, lift))
-                            else {
-                                return Admission::Absent;
-                            };
-                            let old = enter_row(&mut rows, flight, passed.dead.as_ref());
-                            drop(rows);
-                            quietly(|| drop(old));
-                            return Admission::Led;
-                        }
-                    }
+            let queued = passed.as_mut().and_then(|passed| passed.queue.pop());
+            let flight = if let Some(flight) = queued {
+                flight
+            } else {
+                let mut rows = self.shard(hash);
+                if let Some(flight) = next_alike(&rows, hash, site, kind, &mut passed) {
+                    flight
+                } else {
+                    let lift = if options.detached { lift() } else { None };
+                    let core = Core::new(hash, site, options.detached, lift);
+                    let Some(flight) = seeker.launch(core) else { return Admission::Absent };
+                    let dead = passed.as_ref().and_then(|passed| passed.dead.as_ref());
+                    let old = enter_row(&mut rows, flight, dead);
+                    drop(rows);
+                    quietly(|| drop(old));
+                    return Admission::Led;
                 }
             };
             if !seeker.is_same(flight.key()) {
-                passed.pass(flight);
+                passed.get_or_insert_default().pass(flight);
                 continue;
             }
             match flight.core().join(options.max_followers, lift) {
@@ -279,6 +285,7 @@ impl Registry {
                 // A destructor of the work may call for its own key, and would wait for its own end.
                 Join::Ending if !waits_on_us(&flight) => return Admission::Ending(flight),
                 Join::Ending | Join::Over => {
+                    let passed = passed.get_or_insert_default();
                     passed.pass(Arc::clone(&flight));
                     passed.dead = Some(flight);
                 }

@@ -1,12 +1,15 @@
 //! Where the work lies: in the flight's own allocation, pinned for good.
 //!
+//! Only whoever has the seat (`phase.rs`) touches it, so there is no lock. Two things are to be argued,
+//! and each function asks for both: *the seat*, which gives the work to one thread at a time, and *the
+//! place*, an `Arc` that the flight never leaves.
+//!
 //! # Why
-//! A `Pin<Box<F>>` needs no `unsafe` and costs every call a second allocation; the contract allows one.
-//! The lock is no lock to wait for: whoever has the seat (`phase.rs`) finds it free. It stands in for an
-//! `UnsafeCell`, so that the one thing left to argue about here is pinning.
+//! A `Pin<Box<F>>` behind a mutex needs no `unsafe`, and costs every call a second allocation (the
+//! contract allows one) and three more lock operations. loom checks the seat: this is its `UnsafeCell`.
 #![allow(
     unsafe_code,
-    reason = "pins the work inside its flight; the benchmarks show the allocation it saves"
+    reason = "pins the work inside its flight; the module's text says what that buys"
 )]
 
 use std::fmt;
@@ -15,15 +18,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::host::Deadline;
-use crate::sync::Mutex;
+use crate::sync::UnsafeCell;
 
-/// Holds the work of one flight. Lives in an `Arc` from its first to its last moment.
-pub(crate) struct Berth<F>(Mutex<Hold<F>>);
+/// Holds the work of one flight.
+pub(crate) struct Berth<F>(UnsafeCell<Hold<F>>);
 
 struct Hold<F> {
     work: Option<F>,
     deadline: Option<Box<Deadline>>,
 }
+
+// SAFETY: a `&Berth` alone gives no access; whoever has the seat has the only one, and takes it from the
+// last holder through the lock of the flight's state. So the work is only ever sent, not shared.
+unsafe impl<F: Send> Sync for Berth<F> {}
 
 /// What came of a poll.
 pub(crate) enum Progress<V> {
@@ -33,46 +40,62 @@ pub(crate) enum Progress<V> {
 
 impl<F> Berth<F> {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(Hold { work: None, deadline: None }))
+        Self(UnsafeCell::new(Hold { work: None, deadline: None }))
     }
 
     /// Takes the work in. Only once, before the first poll.
-    pub(crate) fn board(&self, work: F, deadline: Option<Deadline>) {
-        let mut hold = self.0.try_lock().expect("the leader has the seat until it boards");
-        assert!(hold.work.is_none(), "a flight is boarded once");
-        *hold = Hold { work: Some(work), deadline: deadline.map(Box::new) };
+    ///
+    /// # Safety
+    /// The caller has the seat.
+    pub(crate) unsafe fn board(&self, work: F, deadline: Option<Deadline>) {
+        self.0.with_mut(|hold| {
+            // SAFETY: the seat.
+            let hold = unsafe { &mut *hold };
+            assert!(hold.work.is_none(), "a flight is boarded once");
+            *hold = Hold { work: Some(work), deadline: deadline.map(Box::new) };
+        });
     }
 
     /// Polls the work.
     ///
     /// # Safety
-    /// The berth never moves again: its flight was made inside an `Arc`, and nothing takes it out.
+    /// The caller has the seat, and the berth never moves again: its flight was made inside an `Arc`, and
+    /// nothing takes it out.
     pub(crate) unsafe fn poll(&self, cx: &mut Context<'_>) -> Poll<Progress<F::Output>>
     where
         F: Future,
     {
-        let mut hold = self.0.try_lock().expect("one at a time has the seat");
-        let Hold { work, deadline } = &mut *hold;
-        let work =
-            work.as_mut().expect("the work stays until it is cleared, and then nobody polls");
-        // SAFETY: the berth stays where it is (see above), nothing moves `work` out of it (`clear` drops
-        // it in place), and it is dropped before its memory goes, with the flight.
-        let work = unsafe { Pin::new_unchecked(work) };
-        if let Poll::Ready(value) = work.poll(cx) {
-            return Poll::Ready(Progress::Done(value));
-        }
-        if deadline.as_mut().is_some_and(|at| at.poll_passed(cx).is_ready()) {
-            let passed = deadline.take().expect("it has just been polled");
-            return Poll::Ready(Progress::TimedOut(*passed));
-        }
-        Poll::Pending
+        self.0.with_mut(|hold| {
+            // SAFETY: the seat.
+            let Hold { work, deadline } = unsafe { &mut *hold };
+            let work =
+                work.as_mut().expect("the work stays until it is cleared, and then nobody polls");
+            // SAFETY: the place. Nothing moves `work` out of it (`clear` drops it there), and it is dropped
+            // before its memory goes, with the flight.
+            let work = unsafe { Pin::new_unchecked(work) };
+            if let Poll::Ready(value) = work.poll(cx) {
+                return Poll::Ready(Progress::Done(value));
+            }
+            if deadline.as_mut().is_some_and(|at| at.poll_passed(cx).is_ready()) {
+                let passed = deadline.take().expect("it has just been polled");
+                return Poll::Ready(Progress::TimedOut(*passed));
+            }
+            Poll::Pending
+        })
     }
 
     /// Drops the work where it lies.
-    pub(crate) fn clear(&self) {
-        let mut hold = self.0.try_lock().expect("one at a time has the seat");
-        hold.deadline = None;
-        hold.work = None;
+    ///
+    /// # Safety
+    /// The caller has the seat.
+    pub(crate) unsafe fn clear(&self) {
+        self.0.with_mut(|hold| {
+            // SAFETY: the seat.
+            let hold = unsafe { &mut *hold };
+            hold.deadline = None;
+            // A destructor that panics leaves `None` behind all the same.
+            hold.work = None;
+        });
     }
 }
 

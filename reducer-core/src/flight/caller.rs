@@ -69,16 +69,25 @@ impl<R, V> Waiting<R, V>
 where
     R: HoldsRows,
 {
-    fn leave(self: Pin<&mut Self>) {
-        let this = self.project();
-        let Some(flight) = this.flight.take() else {
-            return;
-        };
-        quietly(|| this.link.cut(&flight));
+    /// Goes before the flight is over.
+    fn leave(mut self: Pin<&mut Self>) {
+        let this = self.as_mut().project();
+        let Some(flight) = &*this.flight else { return };
         let in_seat = mem::take(this.in_seat);
-        phase::leave(&flight, this.rows.rows(), this.waiter.as_ref(), *this.stake, in_seat);
+        phase::leave(flight, this.rows.rows(), this.waiter.as_ref(), *this.stake, in_seat);
+        self.let_go();
+    }
+
+    /// Goes when the flight is over: who landed it, or has seen that it is over, waits in no queue.
+    fn let_go(self: Pin<&mut Self>) {
+        let this = self.project();
+        let flight = this.flight.take();
         // With the last caller go the key and the outcome.
-        quietly(|| drop(flight));
+        quietly(|| {
+            if let Some(flight) = flight {
+                this.link.cut(&flight);
+            }
+        });
     }
 
     /// Ready when the flight is over, and left by then. Drives it when it is this caller's turn.
@@ -120,13 +129,18 @@ where
         V: Clone + 'static,
     {
         let mut mine = None;
-        let outcome = match self.as_mut().poll_over(cx, &mut mine) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(error)) => Err(error),
-            Poll::Ready(Ok(())) => mine.unwrap_or_else(|| self.read()),
-        };
-        self.leave();
-        Poll::Ready(outcome)
+        match self.as_mut().poll_over(cx, &mut mine) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => {
+                self.leave();
+                Poll::Ready(Err(error))
+            }
+            Poll::Ready(Ok(())) => {
+                let outcome = mine.unwrap_or_else(|| self.read());
+                self.let_go();
+                Poll::Ready(outcome)
+            }
+        }
     }
 
     /// A clone of what everybody gets, made with no lock held.

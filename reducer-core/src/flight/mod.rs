@@ -156,8 +156,10 @@ where
     }
 
     /// Takes the work in. By the leader, before it is polled.
+    #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
     pub(crate) fn board(&self, work: F, deadline: Option<Deadline>) {
-        self.berth.board(work, deadline);
+        // SAFETY: a flight is made with its leader in the seat, who boards before it gives the seat up.
+        unsafe { self.berth.board(work, deadline) };
     }
 
     /// Ends the flight with an outcome. By who has the seat; the work is gone by now, or never was.
@@ -235,9 +237,10 @@ where
         Waker::from(self)
     }
 
-    #[allow(unsafe_code, reason = "pinning; argued in berth.rs")]
+    #[allow(unsafe_code, reason = "the seat and the place; argued in berth.rs")]
     fn step(&self, cx: &mut Context<'_>, rows: &dyn Rows, mine: Option<&mut dyn Any>) -> Poll<()> {
-        // SAFETY: `new` makes every flight inside an `Arc`, and nothing moves a flight out of one.
+        // SAFETY: the caller has the seat, as `Craft` asks. `new` makes every flight inside an `Arc`, and
+        // nothing moves a flight out of one.
         let polled = catch_unwind(AssertUnwindSafe(|| unsafe { self.berth.poll(cx) }));
         let outcome = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
@@ -257,8 +260,10 @@ where
         Poll::Ready(())
     }
 
+    #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
     fn clear(&self) {
-        self.berth.clear();
+        // SAFETY: the caller has the seat, as `Craft` asks.
+        unsafe { self.berth.clear() };
     }
 }
 

@@ -152,6 +152,9 @@ impl Core {
         loop {
             let mut state = self.lock();
             if state.is_over_for(stake) {
+                let old = state.waiters.remove(waiter);
+                drop(state);
+                drop(old);
                 return Turn::Over;
             }
             if stake != Stake::Bystander && state.take_seat() {
@@ -442,7 +445,7 @@ impl Drop for Seat<'_> {
     }
 }
 
-/// A caller goes: it has its outcome, or was dropped. `in_seat`: it leads and was never polled.
+/// A caller goes before its flight is over. `in_seat`: it leads and was never polled.
 pub(crate) fn leave(
     flight: &Arc<dyn Craft>,
     rows: &dyn Rows,

@@ -424,19 +424,22 @@ fn blocking(title: &'static str, calls: u64) -> Contest {
 
 fn main() {
     // `cargo test --benches` passes no `--bench`.
-    let smoke = std::env::args().any(|arg| arg == "--smoke")
-        || !std::env::args().any(|arg| arg == "--bench");
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let smoke = args.iter().any(|arg| arg == "--smoke") || !args.iter().any(|arg| arg == "--bench");
+    let wanted: Vec<_> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
     let (rounds, scale) = if smoke { (1, 100) } else { (31, 1) };
-    uncontended("W1  uncontended, ready at once", 0, 100_000 / scale).run(rounds);
-    uncontended("W2  uncontended, suspends once", 1, 100_000 / scale).run(rounds);
-    for (title, callers) in [
-        ("W3  10 callers of one key, released at once", 10),
-        ("W3  1,000 callers of one key, released at once", 1_000),
-    ] {
-        fan_in(title, callers, 1).run(rounds);
+    let contests = [
+        uncontended("W1  uncontended, ready at once", 0, 100_000 / scale),
+        uncontended("W2  uncontended, suspends once", 1, 100_000 / scale),
+        fan_in("W3  10 callers of one key, released at once", 10, 1),
+        fan_in("W3  1,000 callers of one key, released at once", 1_000, 1),
+        fan_in("W4  1,000 callers of one key, 20 events from outside", 1_000, 20),
+        zipf("W5  64 tasks on two workers, 10,000 keys by zipf's law", 2_000 / scale as usize),
+        blocking("threads: uncontended", 100_000 / scale),
+    ];
+    for contest in contests {
+        if wanted.is_empty() || wanted.iter().any(|name| contest.title.starts_with(*name)) {
+            contest.run(rounds);
+        }
     }
-    fan_in("W4  1,000 callers of one key, 20 events from outside", 1_000, 20).run(rounds);
-    zipf("W5  64 tasks on two workers, 10,000 keys by zipf's law", 2_000 / scale as usize)
-        .run(rounds);
-    blocking("blocking, uncontended", 100_000 / scale).run(rounds);
 }

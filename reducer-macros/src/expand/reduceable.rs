@@ -1,0 +1,400 @@
+//! `#[reduceable]`
+//!
+//! # Why it looks like this
+//!
+//! - **The body stays inline.** A function next to it could name neither the generics of an `impl`
+//!   nor `Self`; inline, no type of an argument is ever repeated.
+//! - **A closure identifies the function.** Its type has every generic around it, so two
+//!   instantiations never meet, and none of them has to be named.
+//! - **The return type is said first**, by a `return` that never happens, so that `?` and coercions
+//!   infer as they did in the function.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::visit_mut::{self, VisitMut};
+use syn::{Expr, Pat, PatIdent};
+
+use super::{Support, binding_attrs, block, cfgs, ident, receiver, with_body};
+use crate::model::{
+    Arg, Boxed, Element, Form, Function, Hold, Identity, Model, at, first_span, mentions,
+};
+
+/// As many elements as a tuple can have and still be a key.
+const WIDEST: usize = 12;
+
+pub(super) fn expand(model: &Model) -> TokenStream {
+    let expansion = Expansion {
+        model,
+        support: Support(model.krate.as_ref()),
+        span: at(model.function.sig.ident.span()),
+        output_span: at(first_span(&model.output)),
+    };
+    let Function { body, brace, .. } = &model.function;
+    let body = match &model.form {
+        Form::Async => expansion.waiting(body.clone(), brace.span.join()),
+        Form::Boxed(Boxed { before, asyncness, block, span }) => {
+            let waiting = expansion.waiting(block.stream(), block.span());
+            quote_spanned!(*span=> #before(#asyncness { #waiting }))
+        }
+        Form::Blocking => expansion.blocking(body.clone(), brace.span.join()),
+    };
+    with_body(&model.function, &model.args, &model.form, body)
+}
+
+struct Expansion<'a> {
+    model: &'a Model,
+    support: Support<'a>,
+    /// The name of the function: what is about no other token is shown here.
+    span: Span,
+    /// The return type.
+    output_span: Span,
+}
+
+impl Expansion<'_> {
+    // Input:   #[reduceable]
+    //          async fn user(id: u64, tag: &str) -> Result<User, Error> { body }
+    //
+    // Output:  async fn user(id: u64, tag: &str) -> Result<User, Error> {
+    //              let reducer = support::global();
+    //              let flight = match {
+    //                  let site = support::site(&|| {});
+    //                  let key = (support::probe(&id).part(), support::probe(&tag).part());
+    //                  support::lookup::<Result<User, Error>, ..>(reducer, site, key)
+    //              } {
+    //                  Hit(flight) => flight,
+    //                  Miss(miss) => {
+    //                      let kept1 = support::capture(tag);
+    //                      support::start::<Result<User, Error>, ..>(miss, async move {
+    //                          if let Some(never) = None::<Result<..>> { return never; }
+    //                          let id = id;
+    //                          let tag = kept1.get();
+    //                          { body }
+    //                      })
+    //                  }
+    //              };
+    //              return flight.await;
+    //          }
+    //
+    // No borrow of an argument outlives the lookup, so the leader moves what it owns. Nothing but
+    // the reducer, the arguments and `flight` is held across the await: callers who join stay small.
+    //
+    // With `timeout` or `detached`, the second line is
+    //
+    //              let reducer = &support::on_terms(reducer, Some(timeout), Some(detached));
+    //
+    // and the last
+    //
+    //              return support::fallible::<Result<User, Error>>(flight).await;
+    fn waiting(&self, body: TokenStream, body_span: Span) -> TokenStream {
+        let Model { args, output, .. } = self.model;
+        let s = self.support.at(self.span);
+        let reducer = self.reducer();
+        let lookup = self.lookup("lookup");
+        let copies = args.iter().enumerate().map(|(index, arg)| self.copy(index, arg));
+        let bindings = args.iter().enumerate().map(|(index, arg)| self.bind(index, arg));
+        let body = match args.first() {
+            Some(arg) if arg.is_self() => receiver::rename(body),
+            _ => body,
+        };
+        let body = block(body, body_span);
+        let work = quote_spanned! {self.span=>
+            async move {
+                if let #s::std::option::Option::Some(never) = #s::std::option::Option::None::<#output> {
+                    return never;
+                }
+                #(#bindings)*
+                #body
+            }
+        };
+        let start = self.call("start", 3, &quote_spanned!(self.output_span=> miss, #work));
+        let terms = self.terms();
+        let flight = match self.model.has_terms() {
+            true => self.call("fallible", 0, &quote_spanned!(self.output_span=> flight)),
+            false => quote_spanned!(self.span=> flight),
+        };
+        quote_spanned! {self.span=>
+            #reducer
+            #terms
+            let flight = match { #lookup } {
+                #s::Lookup::Hit(flight) => flight,
+                #s::Lookup::Miss(miss) => { #(#copies)* #start }
+            };
+            return #flight.await;
+        }
+    }
+
+    // Input:   #[reduceable]
+    //          fn render(page: u32, theme: &Theme) -> Image { body }
+    //
+    // Output:  fn render(page: u32, theme: &Theme) -> Image {
+    //              let reducer = support::global();
+    //              return match { support::lookup_blocking::<Image, ..>(reducer, site, key) } {
+    //                  Hit(outcome) => outcome,
+    //                  Miss(miss) => support::run::<Image, ..>(miss, move || -> Image {
+    //                      let page = page;
+    //                      let theme = theme;
+    //                      { body }
+    //                  }),
+    //              };
+    //          }
+    //
+    // The leader runs the body on its own thread before it returns, so the body borrows what the
+    // function does.
+    fn blocking(&self, body: TokenStream, body_span: Span) -> TokenStream {
+        let Model { args, output, .. } = self.model;
+        let s = self.support.at(self.span);
+        let reducer = self.reducer();
+        let lookup = self.lookup("lookup_blocking");
+        let bindings = args.iter().enumerate().map(|(index, arg)| self.bind(index, arg));
+        let body = block(body, body_span);
+        let work = quote_spanned!(self.span=> move || -> #output { #(#bindings)* #body });
+        let run = self.call("run", 3, &quote_spanned!(self.output_span=> miss, #work));
+        quote_spanned! {self.span=>
+            #reducer
+            return match { #lookup } {
+                #s::LookupBlocking::Hit(outcome) => outcome,
+                #s::LookupBlocking::Miss(miss) => #run,
+            };
+        }
+    }
+
+    /// `let reducer = ..;`, from whatever dereferences to one.
+    fn reducer(&self) -> TokenStream {
+        let Some(expr) = &self.model.reducer else {
+            let s = self.support.at(self.span);
+            return quote_spanned!(self.span=> let reducer = #s::global(););
+        };
+        let span = at(first_span(expr));
+        let s = self.support.at(span);
+        // An argument that moves into the shared call cannot stay borrowed: then a clone of the
+        // handle is.
+        let named = |name: &Ident| mentions(expr.to_token_stream(), name);
+        let moves = |arg: &Arg| !arg.is_reference && arg.bindings.iter().any(named);
+        if self.model.args.iter().any(moves) {
+            let clone =
+                quote_spanned!(span=> <#s::Reducer as #s::std::clone::Clone>::clone(&(#expr)));
+            let clone = self.among_bindings(clone);
+            quote_spanned! {span=>
+                let reducer = #clone;
+                let reducer = &reducer;
+            }
+        } else {
+            let borrowed = self.among_bindings(quote_spanned!(span=> &(#expr)));
+            quote_spanned!(span=> let reducer: &#s::Reducer = #borrowed;)
+        }
+    }
+
+    /// The reducer, on the function's own terms.
+    fn terms(&self) -> Option<TokenStream> {
+        if !self.model.has_terms() {
+            return None;
+        }
+        let Model { timeout, detached, .. } = self.model;
+        let s = self.support.at(self.span);
+        let none = quote_spanned!(self.span=> #s::std::option::Option::None);
+        // Bound before they are passed on: then an error about one is about nothing else.
+        let (timeout, limit) = match timeout {
+            Some((_, time)) => {
+                let time = time.expand(&s);
+                let span = at(first_span(&time));
+                let s = self.support.at(span);
+                let bound = quote_spanned!(span=> let timeout: #s::std::time::Duration = #time;);
+                (Some(bound), quote_spanned!(self.span=> #s::std::option::Option::Some(timeout)))
+            }
+            None => (None, none.clone()),
+        };
+        let (detached, stays) = match detached {
+            Some((_, detached)) => {
+                let span = at(first_span(detached));
+                let s = self.support.at(span);
+                let bound =
+                    quote_spanned!(span=> let detached: #s::std::primitive::bool = #detached;);
+                (Some(bound), quote_spanned!(self.span=> #s::std::option::Option::Some(detached)))
+            }
+            None => (None, none),
+        };
+        let terms = quote_spanned! {self.span=> {
+            #timeout
+            #detached
+            &#s::on_terms(reducer, #limit, #stays)
+        }};
+        let terms = self.among_bindings(terms);
+        Some(quote_spanned!(self.span=> let reducer = #terms;))
+    }
+
+    /// The call that finds the flight or claims its place.
+    fn lookup(&self, verb: &str) -> TokenStream {
+        let s = self.support.at(self.span);
+        let key = self.key();
+        let lookup = self.call(verb, 1, &quote_spanned!(self.output_span=> reducer, site, #key));
+        let lookup = self.among_bindings(lookup);
+        quote_spanned! {self.span=>
+            let site = #s::site(&|| {});
+            #lookup
+        }
+    }
+
+    /// `support::verb::<Output, _..>(arguments)`, shown at the return type.
+    ///
+    /// What that type lacks is said of the same tokens by every such call, and so by rustc only
+    /// once.
+    fn call(&self, verb: &str, inferred: usize, arguments: &TokenStream) -> TokenStream {
+        let span = self.output_span;
+        let s = self.support.at(span);
+        let (verb, output) = (ident(verb, span), &self.model.output);
+        let inferred = std::iter::repeat_n(quote_spanned!(span=> _), inferred);
+        quote_spanned!(span=> #s::#verb::<#output, #(#inferred),*>(#arguments))
+    }
+
+    /// One part for each element of the key.
+    fn key(&self) -> TokenStream {
+        let parts = self.model.key.iter().map(|element| match element {
+            Element::Arg(index) => self.argument_part(&self.model.args[*index]),
+            Element::Expr(expr) => self.expression_part(expr),
+        });
+        tuple(&parts.collect::<Vec<_>>(), self.span)
+    }
+
+    fn argument_part(&self, arg: &Arg) -> TokenStream {
+        let name = &arg.name;
+        let span = at(name.span());
+        let s = self.support.at(span);
+        let and = (!(arg.is_self() && arg.is_reference)).then(|| quote_spanned!(span=> &));
+        let part = match arg.identity {
+            Identity::Value => quote_spanned!(span=> #s::probe(&#name).part()),
+            Identity::Static => quote_spanned!(span=> #s::static_part(&#name)),
+            Identity::Receiver => quote_spanned!(span=> #s::self_part(#and #name)),
+            Identity::Address => quote_spanned!(span=> #s::probe(&#s::ByPtr(#and #name)).part()),
+        };
+        let cfgs = cfgs(arg);
+        if cfgs.is_empty() {
+            return part;
+        }
+        // An element of a tuple cannot be removed.
+        let conditions = cfgs.iter().filter_map(|attr| attr.meta.require_list().ok());
+        let conditions = conditions.map(|list| &list.tokens);
+        quote_spanned! {span=> {
+            #(#cfgs)* { #part }
+            #[cfg(not(all(#(#conditions),*)))] { #s::no_part() }
+        }}
+    }
+
+    /// Located at both ends of the expression, so that an error underlines all of it.
+    fn expression_part(&self, expr: &Expr) -> TokenStream {
+        let first = at(first_span(expr));
+        let last = expr.to_token_stream().into_iter().last();
+        let last = last.map_or(first, |token| at(token.span()));
+        let s = self.support.at(first);
+        let probe = quote_spanned!(first=> #s::probe);
+        let argument = quote_spanned!(first=> &(#expr));
+        quote_spanned!(last=> #probe(#argument).part())
+    }
+
+    /// Options may name what a pattern binds, which otherwise the body alone takes apart.
+    fn among_bindings(&self, value: TokenStream) -> TokenStream {
+        let args = self.model.args.iter();
+        let borrowed: Vec<_> = args.filter_map(|arg| self.borrow_bindings(arg)).collect();
+        if borrowed.is_empty() {
+            return value;
+        }
+        quote_spanned!(self.span=> { #(#borrowed)* #value })
+    }
+
+    fn borrow_bindings(&self, arg: &Arg) -> Option<TokenStream> {
+        struct Plain;
+
+        impl VisitMut for Plain {
+            fn visit_pat_ident_mut(&mut self, pat: &mut PatIdent) {
+                pat.by_ref = None;
+                pat.mutability = None;
+                visit_mut::visit_pat_ident_mut(self, pat);
+            }
+        }
+
+        let Arg { name, bindings, .. } = arg;
+        if !arg.is_destructured() || !bindings.iter().any(|name| self.model.options_name(name)) {
+            return None;
+        }
+        let mut pat = arg.pat.clone()?;
+        Plain.visit_pat_mut(&mut pat);
+        let span = at(name.span());
+        let cfgs = cfgs(arg);
+        Some(quote_spanned! {span=>
+            #(#cfgs)* let #pat = &#name;
+            #(#cfgs)* let _ = (#(&#bindings,)*);
+        })
+    }
+
+    /// The copy that the shared call keeps of a borrowed argument.
+    fn copy(&self, index: usize, arg: &Arg) -> TokenStream {
+        let verb = match arg.hold {
+            Hold::Move => return TokenStream::new(),
+            Hold::Copy => "capture",
+            Hold::CopyOption => "capture_option",
+        };
+        let name = &arg.name;
+        let span = at(name.span());
+        let s = self.support.at(span);
+        let (cfgs, kept, verb) = (cfgs(arg), kept(index, arg), ident(verb, span));
+        quote_spanned!(span=> #(#cfgs)* let #kept = #s::#verb(#name);)
+    }
+
+    /// Binds an argument in the body as the function declared it, with the user's own tokens: lints
+    /// and editors see one binding there.
+    fn bind(&self, index: usize, arg: &Arg) -> TokenStream {
+        let is_blocking = matches!(self.model.form, Form::Blocking);
+        let name = &arg.name;
+        let span = at(name.span());
+        let value = if arg.hold == Hold::Move || is_blocking {
+            quote_spanned!(span=> #name)
+        } else {
+            let kept = kept(index, arg);
+            quote_spanned!(span=> #kept.get())
+        };
+        let Some(pat) = &arg.pat else {
+            let (mutability, this) = (arg.mutability, receiver::this(name.span()));
+            return match is_blocking {
+                true => TokenStream::new(),
+                false => quote_spanned!(span=> let #mutability #this = #value;),
+            };
+        };
+        let (cfgs, attrs) = (cfgs(arg), binding_attrs(arg));
+        // That a parameter has become a `let` is not the user's doing.
+        let quiet = quote_spanned! {span=>
+            #[allow(
+                clippy::no_effect_underscore_binding,
+                clippy::shadow_reuse,
+                clippy::shadow_same,
+                clippy::shadow_unrelated
+            )]
+        };
+        let bound = match pat {
+            Pat::Wild(_) => quote_spanned!(span=> #(#cfgs)* let #name = #value;),
+            pat if arg.is_destructured() => quote_spanned! {span=>
+                #(#cfgs)* let #name = #value;
+                #(#attrs)* #quiet let #pat = #name;
+            },
+            pat => quote_spanned!(span=> #(#attrs)* #quiet let #pat = #value;),
+        };
+        // What the options use is not unused, even if the body leaves it alone.
+        let used = arg.bindings.iter().filter(|name| self.model.options_name(name));
+        let used = used.map(|name| quote_spanned!(span=> #(#cfgs)* let _ = &#name;));
+        quote!(#bound #(#used)*)
+    }
+}
+
+fn kept(index: usize, arg: &Arg) -> Ident {
+    ident(&format!("kept{index}"), arg.name.span())
+}
+
+/// The only element, or a tuple: of tuples, if they are too many for one.
+fn tuple(elements: &[TokenStream], span: Span) -> TokenStream {
+    match elements {
+        [element] => element.clone(),
+        _ if elements.len() <= WIDEST => quote_spanned!(span=> (#(#elements),*)),
+        _ => {
+            let rows = elements.chunks(WIDEST).map(|row| tuple(row, span));
+            tuple(&rows.collect::<Vec<_>>(), span)
+        }
+    }
+}

@@ -1,4 +1,78 @@
-//! Identical calls in flight share one execution.
+//! Identical calls in flight share one execution: no duplicate work, and no cache. Within one process.
+//!
+//! A service under load asks the same question many times at once. Put [`macro@reduceable`] on the
+//! function that answers it, and calls with equal arguments that overlap run it once:
+//!
+//! ```
+//! # #[cfg(feature = "macros")] mod example {
+//! use reducer_core::reduceable;
+//! # use std::sync::atomic::{AtomicU32, Ordering};
+//! # static QUERIES: AtomicU32 = AtomicU32::new(0);
+//!
+//! #[reduceable]
+//! async fn user_name(id: u64) -> String {
+//!     QUERIES.fetch_add(1, Ordering::Relaxed);
+//!     tokio::task::yield_now().await; // a round trip to the database
+//!     format!("user {id}")
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # pub async fn main() {
+//! let (a, b, c) = tokio::join!(user_name(7), user_name(7), user_name(8));
+//! assert_eq!((a.as_str(), b.as_str(), c.as_str()), ("user 7", "user 7", "user 8"));
+//! assert_eq!(QUERIES.load(Ordering::Relaxed), 2);
+//! # }
+//! # }
+//! # #[cfg(feature = "macros")] fn main() { example::main() }
+//! # #[cfg(not(feature = "macros"))] fn main() {}
+//! ```
+//!
+//! # When not to use it
+//!
+//! - To keep answers: that is a cache's job. When a flight has landed the next call runs afresh.
+//! - For calls with an effect of their own per caller: two payments become one.
+//! - With a key that leaves out what the answer depends on: **then one user gets another's data.** All arguments
+//!   are the key, unless you spell `key = ..` or `skip(..)`.
+//!
+//! # What is promised
+//!
+//! Calls that overlap and have equal keys are one **flight**. The first call **leads** and brings the work, the
+//! rest **follow**; each gets a clone of the **outcome**, `Err` included.
+//!
+//! 1. *One at a time.* The work of one key never runs twice at once.
+//! 2. *Equal means `Eq`.* A hash never decides. Different functions, key types, value types or reducers never meet.
+//! 3. *The flight belongs to all its callers.* Dropping any of them, the leader first of all, neither fails nor
+//!    restarts the work.
+//! 4. *Progress.* While one caller is polled the flight moves, whatever the others do.
+//! 5. *The last one out.* When the last caller leaves, the work is dropped then and there, unless
+//!    [`detached`](ReducerBuilder::detached).
+//! 6. *Panics land* in every caller, with the same message; the key is free at once.
+//! 7. *Failures are shared*, not tried again by one caller after another.
+//! 8. *A flight that waits on itself says so*: [`ReduceError::Reentrant`]. Not seen: a hop through `tokio::spawn`.
+//! 9. *[`forget`](Reducer::forget) is a barrier* between reads before and after a write.
+//! 10. *Your code runs under no lock*, may panic, and may call the reducer again.
+//! 11. *Nothing is left behind* by calls that were cancelled.
+//! 12. *No runtime is required*; `timeout` and `detached` use tokio.
+//!
+//! # Recipes
+//!
+//! **By hand**, with any key: [`Reducer::reduce`], [`reduce_with`](Reducer::reduce_with) for work that only
+//! the leader should build, [`reduce_by_ref`](Reducer::reduce_by_ref) for a `&str` that finds a `String`.
+//!
+//! **Threads**: [`Reducer::reduce_blocking`]. Threads and tasks share.
+//!
+//! **Errors that are not `Clone`**: return `Result<T, `[`SharedError`]`>`; `?` makes it of any error.
+//!
+//! **A limit to one caller's patience**: `tokio::time::timeout` around the call. It drops that caller; the
+//! flight goes on for the others. **A limit to the flight**: [`ReducerBuilder::timeout`].
+//!
+//! **Retries** belong inside the work: there is one loop for all. Outside, every caller has its own.
+//!
+//! # Features
+//!
+//! All on by default: `macros` ([`macro@reduceable`]); `tokio` (a flight with many callers moves to a task of its
+//! own, so that they are not woken at each of its steps; `timeout`; `detached`); `anyhow`
+//! ([`SharedError::downcast_ref`] sees through `anyhow::Error`).
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod blocking;

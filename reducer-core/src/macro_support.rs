@@ -64,7 +64,7 @@ where
     match reducer.registry.find::<V, P>(&reducer.options, hash, site.0, &key) {
         Admission::Joined(flight) => {
             let waiting = Waiting::new(flight, reducer, Stake::Follower);
-            Lookup::Hit(Flight { way: Way::Aboard { waiting } })
+            Lookup::Hit(Flight::aboard(waiting))
         }
         Admission::Refused(error) => Lookup::Hit(Flight::failed(error)),
         // Whether a flight is ending is asked again by `start`.
@@ -107,7 +107,7 @@ where
         Err(error) => return Flight::failed(error),
     };
     if waiting.stake() != Stake::Bystander {
-        return Flight { way: Way::Aboard { waiting } };
+        return Flight::aboard(waiting);
     }
     // The flight before ours is just being dropped, on another thread. Rare enough for a box.
     let call = Box::pin(async move {
@@ -138,6 +138,8 @@ pin_project! {
         Aboard {
             #[pin]
             waiting: Waiting<&'r Reducer, V>,
+            // No bound on the type, so that a `V` that cannot be shared is one error and not two.
+            poll: PollOutcome<'r, V>,
         },
         Later {
             call: Pin<Box<dyn Future<Output = Outcome<V>> + Send + 'r>>,
@@ -148,17 +150,24 @@ pin_project! {
     }
 }
 
-impl<V> Flight<'_, V> {
+type PollOutcome<'r, V> =
+    fn(Pin<&mut Waiting<&'r Reducer, V>>, &mut Context<'_>) -> Poll<Outcome<V>>;
+
+impl<'r, V> Flight<'r, V> {
+    fn aboard(waiting: Waiting<&'r Reducer, V>) -> Self
+    where
+        V: Clone + 'static,
+    {
+        Self { way: Way::Aboard { waiting, poll: Waiting::poll_outcome } }
+    }
+
     fn failed(error: ReduceError) -> Self {
         Self { way: Way::Failed { error: Some(error) } }
     }
 
-    fn poll_outcome(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<V>>
-    where
-        V: Clone + 'static,
-    {
+    fn poll_outcome(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<V>> {
         match self.project().way.project() {
-            WayProjection::Aboard { waiting } => waiting.poll_outcome(cx),
+            WayProjection::Aboard { waiting, poll } => poll(waiting, cx),
             WayProjection::Later { call } => call.as_mut().poll(cx),
             WayProjection::Failed { error } => {
                 Poll::Ready(Err(error.take().expect("a future is not polled after it was ready")))
@@ -167,7 +176,7 @@ impl<V> Flight<'_, V> {
     }
 }
 
-impl<V: Clone + 'static> Future for Flight<'_, V> {
+impl<V> Future for Flight<'_, V> {
     type Output = V;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<V> {
@@ -183,7 +192,7 @@ pin_project! {
     pub struct Fallible<'r, V> {
         #[pin]
         flight: Flight<'r, V>,
-        // No bound, so that a `V` that cannot fail is one error and not two.
+        // As in `Way::Aboard`.
         fail: fn(ReduceError) -> V,
     }
 }
@@ -193,7 +202,7 @@ pub fn fallible<V: Fail>(flight: Flight<'_, V>) -> Fallible<'_, V> {
     Fallible { flight, fail: V::fail }
 }
 
-impl<V: Clone + 'static> Future for Fallible<'_, V> {
+impl<V> Future for Fallible<'_, V> {
     type Output = V;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<V> {

@@ -162,10 +162,13 @@ impl Reducer {
     /// assert_eq!(size, 11);
     /// # }
     /// ```
-    pub fn reduce_with<K, W, F>(&self, key: K, work: W) -> impl Future<Output = F::Output>
+    pub fn reduce_with<K, F>(
+        &self,
+        key: K,
+        work: impl FnOnce() -> F,
+    ) -> impl Future<Output = F::Output>
     where
         K: Hash + Eq + Send + Sync + 'static,
-        W: FnOnce() -> F,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
         Call(self.call(key, Build(work)))

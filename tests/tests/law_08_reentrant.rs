@@ -1,5 +1,6 @@
 //! Law 8. Work that awaits its own key, directly or round a ring, is told so instead of hanging.
 
+use std::collections::HashSet;
 use std::sync::Barrier;
 use std::time::Duration;
 
@@ -10,6 +11,9 @@ fn ring_of<V: std::fmt::Debug>(outcome: Result<Reduced<V>, ReduceError>) -> usiz
     let Err(ReduceError::Reentrant(ring)) = outcome else { panic!("not a ring: {outcome:?}") };
     assert!(ring.to_string().contains("wait on itself"), "{ring}");
     assert_eq!(ring.ring().next(), ring.ring().last());
+    // Each flight of the ring has a name of its own.
+    let names: HashSet<_> = ring.ring().collect();
+    assert_eq!(names.len(), ring.ring().count() - 1, "{ring}");
     ring.ring().count() - 1
 }
 

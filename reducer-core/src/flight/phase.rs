@@ -238,13 +238,11 @@ impl State {
     }
 
     #[must_use]
-    #[allow(
-        unsafe_code,
-        reason = "the one place that links a caller in; its promise is kept by `leave`"
-    )]
+    #[allow(unsafe_code, reason = "the one place that links a caller in")]
     fn register(&mut self, waiter: Pin<&Waiter>, side: Side, waker: Waker) -> Option<Waker> {
-        // SAFETY: a `Waiting` shows its waiter to the core of its own flight only, and calls `leave`,
-        // which removes it, before it lets go of the flight and when it is dropped.
+        // SAFETY: a `Waiting` shows its waiter to the core of its own flight only. It lets go of the flight
+        // after `leave`, which removes the waiter; after `turn` has said `Over`, and removed it; or after it
+        // has landed the flight itself, which removes them all, and nobody registers with one that is over.
         unsafe { self.waiters.set(waiter, side, waker) }
     }
 

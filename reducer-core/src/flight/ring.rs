@@ -116,13 +116,18 @@ fn path(from: &Arc<dyn Craft>, to: &Arc<dyn Craft>) -> Option<Vec<String>> {
 }
 
 fn names(seen: &[(Arc<dyn Craft>, usize)], last: usize, to: &Arc<dyn Craft>) -> Vec<String> {
-    let mut ring = vec![to.describe()];
+    // Several flights of one function look alike but for their keys, which cannot be shown: a bit of
+    // the hash tells them apart.
+    let name = |flight: &Arc<dyn Craft>| {
+        format!("{} (key #{:08x})", flight.describe(), flight.core().hash as u32)
+    };
+    let mut ring = vec![name(to)];
     let mut at = last;
     while at != 0 {
         at = seen[at].1;
-        ring.push(seen[at].0.describe());
+        ring.push(name(&seen[at].0));
     }
-    ring.push(to.describe());
+    ring.push(name(to));
     ring.reverse();
     ring
 }

@@ -1,4 +1,10 @@
 //! What the tests share: futures polled by hand, gates opened by hand, user code that panics when told to.
+#![allow(clippy::unwrap_used, reason = "as in tests, which is all that it is for")]
+
+pub mod allocations;
+mod runs;
+
+pub use runs::{begin, count_run, runs};
 
 use std::future::Future;
 use std::hash::{Hash, Hasher};
@@ -278,3 +284,9 @@ impl Dice {
         ((z ^ (z >> 31)) % n as u64) as usize
     }
 }
+
+/// The README's examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[derive(Debug)]
+pub struct Readme;

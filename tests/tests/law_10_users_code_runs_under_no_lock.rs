@@ -301,14 +301,16 @@ fn work_whose_destructor_panics_lands_all_the_same() {
     assert_eq!(reducer.in_flight(), 0);
 
     // Done: the value is there, the residue blows up.
-    struct Done(Option<Bomb>);
+    struct Done {
+        _residue: Option<Bomb>,
+    }
     impl Future for Done {
         type Output = u8;
         fn poll(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> std::task::Poll<u8> {
             std::task::Poll::Ready(7)
         }
     }
-    let mut call = ByHand::new(reducer.reduce(1, Done(Some(Bomb))));
+    let mut call = ByHand::new(reducer.reduce(1, Done { _residue: Some(Bomb) }));
     assert_eq!(call.ready(), 7);
     assert_eq!(reducer.in_flight(), 0);
 }

@@ -24,7 +24,10 @@ enum Cue {
 
 /// The works' side: cues given and wakers left, by flight.
 #[derive(Clone, Default)]
-struct Stage(Arc<Mutex<Vec<(Cue, Option<Waker>)>>>);
+struct Stage(Arc<Mutex<Vec<Part>>>);
+
+/// One work: what it shall do, and whom to tell.
+type Part = (Cue, Option<Waker>);
 
 impl Stage {
     /// The work of the next flight; its value is the flight's number.

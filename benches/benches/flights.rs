@@ -24,10 +24,12 @@ fn cpu_ns() -> f64 {
     now.tv_sec as f64 * 1e9 + now.tv_nsec as f64
 }
 
+type Run = Box<dyn FnMut()>;
+
 /// A workload: each contender does the same thing so often.
 struct Contest {
     title: &'static str,
-    contenders: Vec<(&'static str, Box<dyn FnMut()>)>,
+    contenders: Vec<(&'static str, Run)>,
 }
 
 impl Contest {

@@ -73,6 +73,7 @@
 //! All on by default: `macros` ([`macro@reduceable`]); `tokio` (a flight with many callers moves to a task of its
 //! own, so that they are not woken at each of its steps; `timeout`; `detached`); `anyhow`
 //! ([`SharedError::downcast_ref`] sees through `anyhow::Error`).
+#![warn(clippy::unwrap_used)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod blocking;
@@ -93,4 +94,6 @@ pub use error::{
 pub use key::parts::{ByPtr, KeyPart, KeyPartRef, Output};
 pub use reducer::{Reduced, Reducer, ReducerBuilder, Role, reduce};
 #[cfg(feature = "macros")]
+#[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
+#[doc = include_str!("reduceable.md")]
 pub use reducer_macros::reduceable;

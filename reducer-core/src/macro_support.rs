@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+#[cfg(feature = "tokio")]
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
@@ -222,6 +223,7 @@ impl<V> fmt::Debug for Fallible<'_, V> {
 }
 
 /// The same table, on a function's own terms. What is `None` stays as the reducer has it.
+#[cfg(feature = "tokio")]
 #[must_use]
 pub fn on_terms(reducer: &Reducer, timeout: Option<Duration>, detached: Option<bool>) -> Reducer {
     let mut reducer = reducer.clone();

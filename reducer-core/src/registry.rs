@@ -267,7 +267,9 @@ impl Registry {
                     let dead = passed.as_ref().and_then(|passed| passed.dead.as_ref());
                     let old = enter_row(&mut rows, flight, dead);
                     drop(rows);
-                    quietly(|| drop(old));
+                    if old.is_some() {
+                        quietly(|| drop(old));
+                    }
                     return Admission::Led;
                 }
             };

@@ -1,5 +1,4 @@
 //! What the tests share: futures polled by hand, gates opened by hand, user code that panics when told to.
-#![allow(clippy::unwrap_used, reason = "as in tests, which is all that it is for")]
 
 pub mod allocations;
 mod runs;

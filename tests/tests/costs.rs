@@ -1,55 +1,13 @@
 //! What a call may cost: allocations, bytes and future sizes, counted exactly.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::pin::pin;
 use std::task::{Context, Waker};
 
 use reducer_core::Reducer;
-
-thread_local! {
-    /// Allocations and bytes in use of this thread; the other tests have their own.
-    static COUNTS: Cell<(usize, isize)> = const { Cell::new((0, 0)) };
-}
-
-struct Counting;
-
-fn count(allocations: usize, bytes: isize) {
-    let _ = COUNTS.try_with(|counts| {
-        let (all, in_use) = counts.get();
-        counts.set((all + allocations, in_use + bytes));
-    });
-}
-
-#[allow(unsafe_code, reason = "a counting allocator hands everything to the system's")]
-// SAFETY: every call goes to `System` unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(1, layout.size() as isize);
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        count(0, -(layout.size() as isize));
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
+use reducer_tests::allocations::{Counting, allocations, bytes_in_use};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// How many allocations `act` makes.
-fn allocations<T>(act: impl FnOnce() -> T) -> (usize, T) {
-    let before = COUNTS.get().0;
-    let out = act();
-    (COUNTS.get().0 - before, out)
-}
-
-fn bytes_in_use() -> isize {
-    COUNTS.get().1
-}
 
 fn cx() -> Context<'static> {
     Context::from_waker(Waker::noop())
@@ -113,11 +71,12 @@ async fn joining_allocates_nothing_under_tokio_either() {
     let mut followers: Vec<_> = (0..1000)
         .map(|_| Box::pin(reducer.reduce_by_ref(&7u64, std::future::pending::<u64>())))
         .collect();
-    let before = COUNTS.get().0;
-    for follower in &mut followers {
-        assert!(futures_util::poll!(follower.as_mut()).is_pending());
-    }
-    assert_eq!(COUNTS.get().0 - before, 0);
+    let (made, ()) = allocations(|| {
+        for follower in &mut followers {
+            assert!(follower.as_mut().poll(&mut cx()).is_pending());
+        }
+    });
+    assert_eq!(made, 0);
 }
 
 #[test]

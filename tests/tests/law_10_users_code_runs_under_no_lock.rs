@@ -16,8 +16,7 @@ thread_local! {
 
 /// Touches every lock of the reducer that a call of `key` would.
 fn call_back(reducer: &Reducer, key: u64) {
-    reducer.in_flight();
-    reducer.is_in_flight(&key);
+    let _ = (reducer.in_flight(), reducer.is_in_flight(&key));
     assert_eq!(ByHand::new(reducer.reduce(key + 1_000_000, async { 1 })).ready(), 1);
     assert_eq!(reducer.reduce_blocking(key + 2_000_000, || 2), 2);
 }

@@ -160,10 +160,10 @@ fn run(seed: u64, steps: usize) {
                 }
             }
             9 => {
-                if dice.below(8) == 0 {
-                    if let Some(at) = pick(&mut dice, callers.len()) {
-                        mem::forget(callers.swap_remove(at).task);
-                    }
+                if dice.below(8) == 0
+                    && let Some(at) = pick(&mut dice, callers.len())
+                {
+                    mem::forget(callers.swap_remove(at).task);
                 }
             }
             10 => {
@@ -171,15 +171,16 @@ fn run(seed: u64, steps: usize) {
                 assert_eq!(reducer.forget(&key), model.rows.remove(&key).is_some());
             }
             _ => {
-                if let Some(flight) = pick(&mut dice, model.flights.len()) {
-                    if !model.flights[flight].over && model.flights[flight].cue == Cue::Wait {
-                        let cue = if dice.below(3) == 0 { Cue::Panic } else { Cue::Complete };
-                        model.flights[flight].cue = cue;
-                        stage.give(flight, cue);
-                        for caller in &callers {
-                            if caller.aboard.is_some_and(|(aboard, _)| aboard == flight) {
-                                assert!(caller.task.is_woken(), "a caller slept through the cue");
-                            }
+                if let Some(flight) = pick(&mut dice, model.flights.len())
+                    && !model.flights[flight].over
+                    && model.flights[flight].cue == Cue::Wait
+                {
+                    let cue = if dice.below(3) == 0 { Cue::Panic } else { Cue::Complete };
+                    model.flights[flight].cue = cue;
+                    stage.give(flight, cue);
+                    for caller in &callers {
+                        if caller.aboard.is_some_and(|(aboard, _)| aboard == flight) {
+                            assert!(caller.task.is_woken(), "a caller slept through the cue");
                         }
                     }
                 }

@@ -106,7 +106,10 @@ fn a_reduce_error() {
     let reducer = Reducer::builder().max_followers(0).build();
     let mut lead = ByHand::new(reducer.try_reduce(1, std::future::pending::<()>()));
     lead.pending();
-    let call = async { Ok::<_, SharedError>(reducer.try_reduce(1, async {}).await?.value) };
+    let call = async {
+        reducer.try_reduce(1, async {}).await?;
+        Ok::<_, SharedError>(())
+    };
     let error = ByHand::new(call).ready().unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(ReduceError::Overloaded(_))));
 }

@@ -73,8 +73,12 @@ impl Site {
     /// The site that the type `C` stands for.
     pub(crate) fn of<C: 'static>() -> Self {
         Self::Function(|| {
-            let path = type_name::<C>();
-            (TypeId::of::<C>(), path.split("::{{closure}}").next().unwrap_or(path))
+            // The marker is a closure in the function, and the function's own body may be one.
+            let mut name = type_name::<C>();
+            while let Some(around) = name.strip_suffix("::{{closure}}") {
+                name = around;
+            }
+            (TypeId::of::<C>(), name)
         })
     }
 

@@ -527,7 +527,9 @@ fn close(flight: &dyn Craft, mut state: MutexGuard<'_, State>, phase: Phase) {
     let calls = state.dismiss();
     drop(state);
     calls.make(flight);
-    quietly(|| drop((waits, lift)));
+    if waits.is_some() || lift.is_some() {
+        quietly(|| drop((waits, lift)));
+    }
 }
 
 /// The task that carried `flight` was dropped: done, or its runtime died.

@@ -482,7 +482,7 @@ pub fn capture_option<B: ?Sized + Capture<O>, O>(argument: Option<&B>) -> KeptOp
 #[diagnostic::on_unimplemented(
     message = "the result of a shared call is shared between its callers, but `{Self}` cannot be",
     label = "not `Clone + Send + Sync + 'static`",
-    note = "an error that is not `Clone` can be shared as `SharedError` or `Arc<E>`: `Result<T, Arc<E>>`; so can a value: `Arc<T>`"
+    note = "an error that is not `Clone` can be shared as `SharedError`, which `?` makes of any error (`Result<T, SharedError>`), or as `Arc<E>` (`Result<T, Arc<E>>`); a value as `Arc<T>`"
 )]
 pub trait Output: Clone + Send + Sync + 'static {}
 

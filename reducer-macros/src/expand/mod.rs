@@ -14,7 +14,8 @@ mod reduceable;
 
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{Attribute, FnArg, Pat, PatIdent, Path, Result, Signature};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, FnArg, Meta, Pat, PatIdent, Path, Result, Signature, Token, parse_quote};
 
 use crate::args::Args;
 use crate::model::{Arg, Form, Function, Model, at};
@@ -94,14 +95,32 @@ fn is_any(attr: &Attribute, names: &[&str]) -> bool {
     names.iter().any(|name| attr.path().is_ident(name))
 }
 
-/// `#[cfg]` of an argument, which everything about it has to repeat.
-fn cfgs(arg: &Arg) -> Vec<&Attribute> {
-    arg.attrs.iter().filter(|attr| is_any(attr, &["cfg"])).collect()
+/// `#[cfg]` of an argument, which everything about it has to repeat; `#[cfg_attr(.., cfg(..))]` as one.
+fn cfgs(arg: &Arg) -> Vec<Attribute> {
+    arg.attrs
+        .iter()
+        .flat_map(|attr| match attr.path().is_ident("cfg") {
+            true => vec![attr.clone()],
+            false => conditional_cfgs(attr).unwrap_or_default(),
+        })
+        .collect()
+}
+
+fn conditional_cfgs(attr: &Attribute) -> Option<Vec<Attribute>> {
+    let list = attr.meta.require_list().ok().filter(|list| list.path.is_ident("cfg_attr"))?;
+    let metas = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).ok()?;
+    let (condition, metas) = (metas.first()?, metas.iter().skip(1));
+    let cfgs = metas.filter(|meta| meta.path().is_ident("cfg"));
+    let cfgs = cfgs.filter_map(|meta| meta.require_list().ok()).map(|cfg| {
+        let cfg = &cfg.tokens;
+        parse_quote!(#[cfg(any(not(#condition), #cfg))])
+    });
+    Some(cfgs.collect())
 }
 
 /// The attributes that belong to the binding in the body.
 fn binding_attrs(arg: &Arg) -> Vec<&Attribute> {
-    let names = ["cfg", "allow", "expect", "warn", "deny", "forbid"];
+    let names = ["cfg", "cfg_attr", "allow", "expect", "warn", "deny", "forbid"];
     arg.attrs.iter().filter(|attr| is_any(attr, &names)).collect()
 }
 

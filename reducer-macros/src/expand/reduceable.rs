@@ -14,7 +14,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::visit_mut::{self, VisitMut};
 use syn::{Expr, Pat, PatIdent};
 
-use super::{Support, binding_attrs, block, cfgs, ident, receiver, with_body};
+use super::{Support, binding_attrs, block, cfgs, ident, receiver, relocate, with_body};
 use crate::model::{
     Arg, Boxed, Element, Form, Function, Hold, Identity, Model, at, first_span, mentions,
 };
@@ -186,40 +186,37 @@ impl Expansion<'_> {
 
     /// The reducer, on the function's own terms.
     fn terms(&self) -> Option<TokenStream> {
-        if !self.model.has_terms() {
-            return None;
-        }
         let Model { timeout, detached, .. } = self.model;
-        let s = self.support.at(self.span);
-        let none = quote_spanned!(self.span=> #s::std::option::Option::None);
-        // Bound before they are passed on: then an error about one is about nothing else.
-        let (timeout, limit) = match timeout {
-            Some((_, time)) => {
-                let time = time.expand(&s);
-                let span = at(first_span(&time));
-                let s = self.support.at(span);
-                let bound = quote_spanned!(span=> let timeout: #s::std::time::Duration = #time;);
-                (Some(bound), quote_spanned!(self.span=> #s::std::option::Option::Some(timeout)))
-            }
-            None => (None, none.clone()),
+        let first = match (timeout, detached) {
+            (Some((option, _)), _) | (None, Some((option, _))) => at(option.span()),
+            (None, None) => return None,
         };
-        let (detached, stays) = match detached {
-            Some((_, detached)) => {
-                let span = at(first_span(detached));
-                let s = self.support.at(span);
-                let bound =
-                    quote_spanned!(span=> let detached: #s::std::primitive::bool = #detached;);
-                (Some(bound), quote_spanned!(self.span=> #s::std::option::Option::Some(detached)))
-            }
-            None => (None, none),
-        };
-        let terms = quote_spanned! {self.span=> {
-            #timeout
-            #detached
-            &#s::on_terms(reducer, #limit, #stays)
-        }};
-        let terms = self.among_bindings(terms);
+        let s = self.support.at(first);
+        let time = timeout.as_ref().map(|(_, time)| time.expand(&s));
+        let stays = detached.as_ref().map(|(_, stays)| stays.to_token_stream());
+        let (timeout, time) = self.term("timeout", &quote!(time::Duration), time);
+        let (detached, stays) = self.term("detached", &quote!(primitive::bool), stays);
+        let terms = quote_spanned!(first=> &#s::on_terms(reducer, #time, #stays));
+        let terms = self.among_bindings(quote_spanned!(first=> { #timeout #detached #terms }));
         Some(quote_spanned!(self.span=> let reducer = #terms;))
+    }
+
+    /// `let name: Type = value;`, and `Some(name)`: an error about one term is about nothing else then.
+    fn term(
+        &self,
+        name: &str,
+        ty: &TokenStream,
+        value: Option<TokenStream>,
+    ) -> (TokenStream, TokenStream) {
+        let span = value.as_ref().map_or(self.span, |value| at(first_span(value)));
+        let (s, name, ty) = (self.support.at(span), ident(name, span), relocate(ty.clone(), span));
+        match value {
+            Some(value) => (
+                quote_spanned!(span=> let #name: #s::std::#ty = #value;),
+                quote_spanned!(span=> #s::std::option::Option::Some(#name)),
+            ),
+            None => (TokenStream::new(), quote_spanned!(span=> #s::std::option::Option::None)),
+        }
     }
 
     /// The call that finds the flight or claims its place.
@@ -320,7 +317,7 @@ impl Expansion<'_> {
         let span = at(name.span());
         let cfgs = cfgs(arg);
         Some(quote_spanned! {span=>
-            #(#cfgs)* let #pat = &#name;
+            #(#cfgs)* #[allow(clippy::pattern_type_mismatch)] let #pat = &#name;
             #(#cfgs)* let _ = (#(&#bindings,)*);
         })
     }
@@ -355,7 +352,10 @@ impl Expansion<'_> {
             let (mutability, this) = (arg.mutability, receiver::this(name.span()));
             return match is_blocking {
                 true => TokenStream::new(),
-                false => quote_spanned!(span=> let #mutability #this = #value;),
+                false => quote_spanned! {span=>
+                    #[allow(clippy::no_effect_underscore_binding)]
+                    let #mutability #this = #value;
+                },
             };
         };
         let (cfgs, attrs) = (cfgs(arg), binding_attrs(arg));

@@ -1,0 +1,173 @@
+//! `#[reduceable]` keeps the laws of a flight: its calls come and go as those of `Reducer::reduce` do.
+#![deny(warnings)]
+
+use std::pin::Pin;
+
+use reducer_core::{Reducer, reduceable};
+use reducer_tests::{ByHand, Count, DropCounts, Gate, count_run, panics, runs, settle};
+
+#[test]
+fn a_leader_that_is_dropped_leaves_the_run_to_the_others() {
+    #[reduceable(key = id)]
+    async fn passed_on(id: u64, gate: &Gate) -> String {
+        count_run("passed_on");
+        gate.pass().await;
+        format!("row {id}")
+    }
+    let gate = Gate::new();
+    let mut leader = ByHand::new(passed_on(1, &gate));
+    leader.pending();
+    let mut followers: Vec<_> = (0..3).map(|_| ByHand::new(passed_on(1, &gate))).collect();
+    followers.iter_mut().for_each(|follower| {
+        follower.pending();
+    });
+    drop(leader);
+    gate.open();
+    let outcomes = settle(&mut followers);
+    assert_eq!(outcomes, vec![Some("row 1".to_owned()); 3]);
+    assert_eq!(runs("passed_on"), 1);
+}
+
+#[test]
+fn with_the_last_caller_goes_the_work() {
+    #[reduceable(reducer = reducer, key = id)]
+    async fn abandoned(id: u64, reducer: &Reducer, gate: &Gate, dropped: Count) -> u64 {
+        count_run("abandoned");
+        let _guard = DropCounts(dropped);
+        gate.pass().await;
+        id
+    }
+    let (reducer, gate, dropped) = (Reducer::new(), Gate::new(), Count::new());
+    let mut callers: Vec<_> =
+        (0..3).map(|_| ByHand::new(abandoned(1, &reducer, &gate, dropped.clone()))).collect();
+    callers.iter_mut().for_each(|caller| {
+        caller.pending();
+    });
+    while let Some(caller) = callers.pop() {
+        assert_eq!((dropped.get(), reducer.in_flight()), (0, 1));
+        drop(caller);
+    }
+    assert_eq!((dropped.get(), reducer.in_flight()), (1, 0));
+    assert_eq!(runs("abandoned"), 1);
+}
+
+#[test]
+fn a_call_that_is_never_polled_does_nothing() {
+    #[reduceable]
+    async fn unpolled(id: u64) -> u64 {
+        count_run("unpolled");
+        id
+    }
+    drop(unpolled(1));
+    assert_eq!(runs("unpolled"), 0);
+}
+
+#[test]
+fn a_panic_is_everybodys_and_the_next_call_starts_afresh() {
+    #[reduceable(key = id)]
+    async fn fragile(id: u64, gate: &Gate) -> u64 {
+        count_run("fragile");
+        gate.pass().await;
+        panic!("no disk {id}")
+    }
+    let gate = Gate::new();
+    let mut callers: Vec<_> = (0..3).map(|_| ByHand::new(fragile(1, &gate))).collect();
+    callers.iter_mut().for_each(|caller| {
+        caller.pending();
+    });
+    gate.open();
+    for caller in &mut callers {
+        assert_eq!(panics(|| caller.poll()), "no disk 1");
+    }
+    assert_eq!(runs("fragile"), 1);
+    ByHand::new(fragile(1, &gate)).pending();
+    assert_eq!(runs("fragile"), 2);
+}
+
+#[test]
+fn an_error_is_everybodys_and_is_not_tried_again_by_each() {
+    #[reduceable(key = id)]
+    async fn failing(id: u64, gate: &Gate) -> Result<u64, String> {
+        count_run("failing");
+        gate.pass().await;
+        Err(format!("no row {id}"))
+    }
+    let gate = Gate::new();
+    let mut callers: Vec<_> = (0..3).map(|_| ByHand::new(failing(1, &gate))).collect();
+    callers.iter_mut().for_each(|caller| {
+        caller.pending();
+    });
+    gate.open();
+    assert_eq!(settle(&mut callers), vec![Some(Err("no row 1".to_owned())); 3]);
+    assert_eq!(runs("failing"), 1);
+}
+
+mod within {
+    use super::*;
+
+    #[reduceable]
+    pub(super) async fn ping(id: u64) -> u64 {
+        count_run("ping");
+        later(id).await
+    }
+
+    #[reduceable]
+    async fn pong(id: u64) -> u64 {
+        count_run("pong");
+        ping(id).await
+    }
+
+    fn later(id: u64) -> Pin<Box<dyn Future<Output = u64> + Send>> {
+        Box::pin(pong(id))
+    }
+}
+
+#[test]
+fn a_ring_of_functions_is_told_by_their_paths() {
+    let mut call = ByHand::new(within::ping(1));
+    let message = panics(|| call.poll());
+    let (ping, pong) = ("reduceable_flights::within::ping", "reduceable_flights::within::pong");
+    assert!(message.contains("would wait on itself"), "{message}");
+    assert!(message.contains(ping) && message.contains(pong), "{message}");
+    assert!(!message.contains("closure"), "{message}");
+    assert_eq!((runs("ping"), runs("pong")), (1, 1));
+}
+
+#[test]
+fn a_function_in_a_function_has_a_name_of_its_own() {
+    #[reduceable]
+    async fn around(id: u64) -> u64 {
+        #[reduceable]
+        async fn nested(id: u64) -> u64 {
+            again(id).await
+        }
+        fn again(id: u64) -> Pin<Box<dyn Future<Output = u64> + Send>> {
+            Box::pin(nested(id))
+        }
+        nested(id).await
+    }
+    let mut call = ByHand::new(around(1));
+    let message = panics(|| call.poll());
+    assert!(message.contains("::nested` (key"), "{message}");
+}
+
+#[test]
+fn a_method_is_told_by_its_type() {
+    #[derive(Clone, Hash, PartialEq, Eq)]
+    struct Repository;
+    impl Repository {
+        #[reduceable]
+        async fn load(&self, id: u64) -> u64 {
+            count_run("load");
+            self.again(id).await
+        }
+
+        fn again(&self, id: u64) -> Pin<Box<dyn Future<Output = u64> + Send>> {
+            let repository = self.clone();
+            Box::pin(async move { repository.load(id).await })
+        }
+    }
+    let message = panics(|| ByHand::new(Repository.load(1)).poll());
+    assert!(message.contains("Repository") && message.contains("load"), "{message}");
+    assert_eq!(runs("load"), 1);
+}

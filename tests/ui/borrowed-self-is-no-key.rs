@@ -1,0 +1,12 @@
+use reducer_core::reduceable;
+
+struct S;
+
+impl S {
+    #[reduceable]
+    async fn f(&self, id: u8) -> u8 {
+        id
+    }
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use reducer_core::reduceable;
+
+#[reduceable]
+async fn f(c: Vec<f64>) -> usize {
+    c.len()
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+use reducer_core::reduceable;
+
+struct View<'a>(&'a u8);
+
+#[reduceable]
+async fn f<'a>(s: View<'a>) -> u8 {
+    *s.0
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use reducer_core::reduceable;
+
+trait T {
+    #[reduceable]
+    async fn f();
+}
+
+fn main() {}

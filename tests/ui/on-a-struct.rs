@@ -1,0 +1,6 @@
+use reducer_core::reduceable;
+
+#[reduceable]
+struct S;
+
+fn main() {}

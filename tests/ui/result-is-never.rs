@@ -1,0 +1,8 @@
+use reducer_core::reduceable;
+
+#[reduceable]
+async fn f() -> ! {
+    loop {}
+}
+
+fn main() {}

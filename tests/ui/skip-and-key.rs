@@ -1,0 +1,8 @@
+use reducer_core::reduceable;
+
+#[reduceable(skip(id), key = id)]
+async fn f(id: u8) -> u8 {
+    id
+}
+
+fn main() {}

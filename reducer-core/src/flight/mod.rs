@@ -36,6 +36,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 mod berth;
 mod caller;
+mod calls;
 mod host;
 mod phase;
 mod ring;

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use super::calls::Calls;
 use super::host::Lift;
 use super::waiters::{Side, Waiter, Waiters};
 use super::{Craft, Rows, Site, quietly, ring};
@@ -17,9 +18,6 @@ use crate::sync::{Mutex, MutexGuard};
 /// to a task of its own. A spawned task costs about as much: like any rent-or-buy choice this never costs
 /// more than twice the better one.
 const RENT: u32 = 16;
-
-/// How many wakers are taken out of the lock at a time.
-const BATCH: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -65,7 +63,7 @@ pub(crate) struct State {
     followers: u32,
     /// Wake-ups of callers so far, against `RENT`.
     spent: u32,
-    waiters: Waiters,
+    pub(super) waiters: Waiters,
     lift: Option<Lift>,
     /// Wakes that task. `None` also while it is on its way to poll.
     host: Option<Waker>,
@@ -277,60 +275,6 @@ impl State {
             native: self.waiters.len(Side::Native),
             foreign: self.waiters.len(Side::Foreign),
             lift: None,
-        }
-    }
-}
-
-/// Whom to wake. Those who come to wait after it was drawn up are not meant.
-#[must_use]
-struct Calls {
-    host: Option<Waker>,
-    native: u32,
-    foreign: u32,
-    lift: Option<Lift>,
-}
-
-impl Calls {
-    /// Wakes them, a batch at a time, with the lock free. A waker that panics costs nobody else a wake.
-    fn make(mut self, flight: &dyn Craft) {
-        if let Some(host) = self.host.take() {
-            quietly(|| host.wake());
-        }
-        while self.native + self.foreign > 0 {
-            let mut batch = [const { None }; BATCH];
-            let mut state = flight.core().lock();
-            for place in &mut batch {
-                *place = self.next(&mut state.waiters);
-                if place.is_none() {
-                    break;
-                }
-            }
-            drop(state);
-            for waker in batch.into_iter().flatten() {
-                quietly(|| waker.wake());
-            }
-        }
-    }
-
-    fn next(&mut self, waiters: &mut Waiters) -> Option<Waker> {
-        for (left, side) in [(&mut self.native, Side::Native), (&mut self.foreign, Side::Foreign)] {
-            if *left > 0 {
-                if let Some(waker) = waiters.pop(side) {
-                    *left -= 1;
-                    return Some(waker);
-                }
-                *left = 0;
-            }
-        }
-        None
-    }
-
-    /// As `make`; and sends the flight's own task off, if it is time for one.
-    fn make_for(mut self, flight: &Arc<dyn Craft>) {
-        let lift = self.lift.take();
-        self.make(&**flight);
-        if let Some(lift) = lift {
-            lift.carry(Arc::clone(flight));
         }
     }
 }

@@ -1,0 +1,65 @@
+//! Waking: a list of whom, drawn up under the flight's lock, and worked through without it.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::host::Lift;
+use super::waiters::{Side, Waiters};
+use super::{Craft, quietly};
+
+/// How many wakers are taken out of the lock at a time.
+const BATCH: usize = 32;
+
+/// Whom to wake. Those who come to wait after it was drawn up are not meant.
+#[must_use]
+pub(super) struct Calls {
+    pub(super) host: Option<Waker>,
+    pub(super) native: u32,
+    pub(super) foreign: u32,
+    pub(super) lift: Option<Lift>,
+}
+
+impl Calls {
+    /// Wakes them, a batch at a time, with the lock free. A waker that panics costs nobody else a wake.
+    pub(super) fn make(mut self, flight: &dyn Craft) {
+        if let Some(host) = self.host.take() {
+            quietly(|| host.wake());
+        }
+        while self.native + self.foreign > 0 {
+            let mut batch = [const { None }; BATCH];
+            let mut state = flight.core().lock();
+            for place in &mut batch {
+                *place = self.next(&mut state.waiters);
+                if place.is_none() {
+                    break;
+                }
+            }
+            drop(state);
+            for waker in batch.into_iter().flatten() {
+                quietly(|| waker.wake());
+            }
+        }
+    }
+
+    fn next(&mut self, waiters: &mut Waiters) -> Option<Waker> {
+        for (left, side) in [(&mut self.native, Side::Native), (&mut self.foreign, Side::Foreign)] {
+            if *left > 0 {
+                if let Some(waker) = waiters.pop(side) {
+                    *left -= 1;
+                    return Some(waker);
+                }
+                *left = 0;
+            }
+        }
+        None
+    }
+
+    /// As `make`; and sends the flight's own task off, if it is time for one.
+    pub(super) fn make_for(mut self, flight: &Arc<dyn Craft>) {
+        let lift = self.lift.take();
+        self.make(&**flight);
+        if let Some(lift) = lift {
+            lift.carry(Arc::clone(flight));
+        }
+    }
+}

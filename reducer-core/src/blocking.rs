@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use crate::error::ReduceError;
 use crate::flight::{
-    Craft, Flight, HoldsRows, Link, Outcome, Site, Stake, Waiting, enter, quietly,
+    Craft, Flight, HoldsRows, Link, Outcome, Site, Stake, Waiting, enter, quietly, wreck,
 };
 use crate::key::{ByEq, Key, Same};
 use crate::reducer::{Reduced, Reducer, Role};
@@ -213,7 +213,7 @@ where
     let aboard = enter(Arc::clone(&craft));
     let result = catch_unwind(AssertUnwindSafe(|| work(flight.key())));
     drop(aboard);
-    let outcome = result.map_err(|payload| flight.wreck(payload));
+    let outcome = result.map_err(|payload| wreck(&*flight, payload));
     let alone = flight.land(outcome, reducer.rows(), true);
     link.cut(&craft);
     let outcome = alone.unwrap_or_else(|| flight.landed());

@@ -1,5 +1,6 @@
 //! A call as a future: looks for its flight when it is first polled, and waits for it.
 
+use std::any::Any;
 use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
@@ -12,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::error::ReduceError;
-use crate::flight::{Craft, Deadline, Flight, HoldsRows, Site, Stake, Waiting, enter};
+use crate::flight::{Craft, Deadline, Flight, HoldsRows, Site, Stake, Waiting, enter, wreck};
 use crate::key::{ByEq, Key, Owned, Same};
 use crate::reducer::{Reduced, Reducer, Role};
 use crate::registry::{Admission, Options};
@@ -20,9 +21,9 @@ use crate::registry::{Admission, Options};
 /// How the leader comes to its work.
 pub(crate) trait Work<K> {
     type Fly;
-    /// Whether `begin` runs user code.
-    const BUILDS: bool;
-    fn begin(self, key: &K) -> Self::Fly;
+    /// The work, or what its building said when it panicked. In the name of `flight`: what it calls is called
+    /// from inside.
+    fn begin(self, flight: Arc<dyn Craft>, key: &K) -> Result<Self::Fly, Box<dyn Any + Send>>;
 }
 
 /// The work is there.
@@ -30,10 +31,9 @@ pub(crate) struct Ready<F>(pub(crate) F);
 
 impl<K, F> Work<K> for Ready<F> {
     type Fly = F;
-    const BUILDS: bool = false;
 
-    fn begin(self, _: &K) -> F {
-        self.0
+    fn begin(self, _: Arc<dyn Craft>, _: &K) -> Result<F, Box<dyn Any + Send>> {
+        Ok(self.0)
     }
 }
 
@@ -42,10 +42,10 @@ pub(crate) struct Build<W>(pub(crate) W);
 
 impl<K, W: FnOnce() -> F, F> Work<K> for Build<W> {
     type Fly = F;
-    const BUILDS: bool = true;
 
-    fn begin(self, _: &K) -> F {
-        (self.0)()
+    fn begin(self, flight: Arc<dyn Craft>, _: &K) -> Result<F, Box<dyn Any + Send>> {
+        let _aboard = enter(flight);
+        catch_unwind(AssertUnwindSafe(self.0))
     }
 }
 
@@ -54,10 +54,10 @@ pub(crate) struct Apply<W>(pub(crate) Arc<W>);
 
 impl<K: Clone, W: Fn(K) -> F, F> Work<K> for Apply<W> {
     type Fly = F;
-    const BUILDS: bool = true;
 
-    fn begin(self, key: &K) -> F {
-        (self.0)(key.clone())
+    fn begin(self, flight: Arc<dyn Craft>, key: &K) -> Result<F, Box<dyn Any + Send>> {
+        let _aboard = enter(flight);
+        catch_unwind(AssertUnwindSafe(|| (self.0)(key.clone())))
     }
 }
 
@@ -250,38 +250,33 @@ where
     F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     W: Work<K, Fly = F>,
 {
-    let options = &reducer.options;
-    if !W::BUILDS && options.timeout.is_none() {
-        flight.board(work.begin(flight.key()), None);
-        return Ok(());
-    }
-    let aboard = enter(Arc::clone(flight) as Arc<dyn Craft>);
-    let built = catch_unwind(AssertUnwindSafe(|| {
-        let work = work.begin(flight.key());
-        (work, deadline(options))
-    }));
-    drop(aboard);
-    match built {
+    let craft = Arc::clone(flight) as Arc<dyn Craft>;
+    let built = work.begin(craft, flight.key());
+    match built.and_then(|work| Ok((work, deadline(&reducer.options)?))) {
         Ok((work, deadline)) => {
             flight.board(work, deadline);
             Ok(())
         }
         Err(payload) => {
-            let error = flight.wreck(payload);
+            let error = wreck(&**flight, payload);
             flight.land(Err(error.clone()), reducer.rows(), true);
             Err(error)
         }
     }
 }
 
+/// When the flight's time is over. tokio panics where a runtime has no clock.
 #[cfg(all(feature = "tokio", not(loom)))]
-fn deadline(options: &Options) -> Option<Deadline> {
-    options.timeout.map(Deadline::after)
+fn deadline(options: &Options) -> Result<Option<Deadline>, Box<dyn Any + Send>> {
+    match options.timeout {
+        None => Ok(None),
+        Some(timeout) => catch_unwind(|| Some(Deadline::after(timeout))),
+    }
 }
 
 #[cfg(not(all(feature = "tokio", not(loom))))]
-fn deadline(_: &Options) -> Option<Deadline> {
-    None
+fn deadline(_: &Options) -> Result<Option<Deadline>, Box<dyn Any + Send>> {
+    Ok(None)
 }
 
 /// The options that need a runtime have one, or say so.

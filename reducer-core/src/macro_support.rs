@@ -102,21 +102,39 @@ where
 {
     let Miss { reducer, site, hash, key, same, .. } = miss;
     let (mut key, mut work) = (Some(key), Some(Ready(work)));
-    let mut board = move || board_owned(&reducer, site.0, hash, &mut key, &same, &mut work);
-    let waiting: Waiting<&Reducer, V> = match board() {
+    let waiting = match board_owned(&reducer, site.0, hash, &mut key, &same, &mut work) {
         Ok(waiting) => waiting,
         Err(error) => return Flight::failed(error),
     };
-    if waiting.stake() != Stake::Bystander {
-        return Flight::aboard(waiting);
+    match (key, work) {
+        // The flight before ours is just being dropped, on another thread. Rare enough for two boxes.
+        (Some(key), Some(Ready(work))) if waiting.stake() == Stake::Bystander => start_later(
+            Miss { reducer, site, hash, key, same, value: PhantomData },
+            waiting,
+            Box::pin(work),
+        ),
+        _ => Flight::aboard(waiting),
     }
-    // The flight before ours is just being dropped, on another thread. Rare enough for a box.
+}
+
+/// Leads with `work` when the flight in the way is gone.
+fn start_later<'r, V, K, S>(
+    miss: Miss<'r, V, K, S>,
+    mut waiting: Waiting<&'r Reducer, V>,
+    work: Pin<Box<dyn Future<Output = V> + Send>>,
+) -> Flight<'r, V>
+where
+    V: Clone + Send + Sync + 'static,
+    K: Send + Sync + 'static,
+    S: Same<K> + Send + Sync + 'static,
+{
+    let Miss { reducer, site, hash, key, same, .. } = miss;
+    let (mut key, mut work) = (Some(key), Some(Ready(work)));
     let call = Box::pin(async move {
-        let mut waiting = waiting;
         while waiting.stake() == Stake::Bystander {
             let mut ending = pin!(waiting);
             poll_fn(|cx| ending.as_mut().poll_ended(cx)).await;
-            waiting = board()?;
+            waiting = board_owned(&reducer, site.0, hash, &mut key, &same, &mut work)?;
         }
         let mut waiting = pin!(waiting);
         poll_fn(|cx| waiting.as_mut().poll_outcome(cx)).await

@@ -167,43 +167,19 @@ where
         unsafe { self.berth.board(work, deadline) };
     }
 
-    /// Ends the flight with an outcome. By who has the seat; the work is gone by now, or never was.
-    /// Gives the outcome back if the driver, a caller, is the only one to want it.
+    /// Ends the flight with an outcome; see [`land`].
     pub(crate) fn land(
         &self,
         outcome: Outcome<V>,
         rows: &dyn Rows,
         driver_is_caller: bool,
     ) -> Option<Outcome<V>> {
-        rows.free(&self.core);
-        let mut outcome = Some(outcome);
-        phase::land(self, driver_is_caller, || {
-            if let Some(outcome) = outcome.take() {
-                let stored = self.outcome.set(outcome);
-                debug_assert!(stored.is_ok(), "a flight lands once");
-            }
-        });
-        outcome
+        land(self, &self.outcome, outcome, rows, driver_is_caller)
     }
 
     /// A clone of what everybody gets, made with no lock held.
     pub(crate) fn landed(&self) -> Outcome<V> {
         self.outcome.get().cloned().expect("stored when the flight landed with followers")
-    }
-
-    /// What a panic of the work means for its callers.
-    pub(crate) fn wreck(&self, payload: Box<dyn Any + Send>) -> ReduceError {
-        if self.core.is_orphaned() {
-            let reason = message_of(payload.as_ref());
-            return ReduceError::Cancelled(Cancelled::new(self.describe(), reason));
-        }
-        ReduceError::Panicked(Panicked::new(self.describe(), payload))
-    }
-
-    fn wake_all_drivers(self: Arc<Self>) {
-        let flight: Arc<dyn Craft> = self;
-        phase::notify(&flight);
-        quietly(|| drop(flight));
     }
 }
 
@@ -230,12 +206,7 @@ where
     }
 
     fn describe(&self) -> String {
-        match self.core.site {
-            Site::Function(id) => format!("`{}`", id().1),
-            Site::Open | Site::Wrap(_) => {
-                format!("the call of `{}` keyed by `{}`", type_name::<V>(), type_name::<K>())
-            }
-        }
+        describe(self.core.site, type_name::<K>(), type_name::<V>())
     }
 
     fn waker(self: Arc<Self>) -> Waker {
@@ -247,21 +218,12 @@ where
         // SAFETY: the caller has the seat, as `Craft` asks. `new` makes every flight inside an `Arc`, and
         // nothing moves a flight out of one.
         let polled = catch_unwind(AssertUnwindSafe(|| unsafe { self.berth.poll(cx) }));
-        let outcome = match polled {
+        let over = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(Progress::Done(value))) => Ok(value),
-            Ok(Poll::Ready(Progress::TimedOut(at))) => {
-                Err(ReduceError::TimedOut(TimedOut::new(self.describe(), at.duration())))
-            }
-            Err(payload) => Err(self.wreck(payload)),
+            Ok(Poll::Ready(progress)) => Ok(progress),
+            Err(payload) => Err(payload),
         };
-        // Still in the air: a destructor that calls for its own key is told so, not left waiting.
-        quietly(|| self.clear());
-        let left = self.land(outcome, rows, mine.is_some());
-        match mine.and_then(|mine| mine.downcast_mut::<Option<Outcome<V>>>()) {
-            Some(mine) => *mine = left,
-            None => quietly(|| drop(left)),
-        }
+        settle(self, &self.outcome, over, rows, mine);
         Poll::Ready(())
     }
 
@@ -279,12 +241,80 @@ where
     F: Future<Output = V> + Send + 'static,
 {
     fn wake(self: Arc<Self>) {
-        self.wake_all_drivers();
+        notify(self);
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        Arc::clone(self).wake_all_drivers();
+        notify(Arc::clone(self) as Arc<dyn Craft>);
     }
+}
+
+// What follows does not know the type of the work: there is one for every function in a program, and
+// each line that knows it is compiled for each.
+
+fn describe(site: Site, key: &str, value: &str) -> String {
+    match site {
+        Site::Function(id) => format!("`{}`", id().1),
+        Site::Open | Site::Wrap(_) => format!("the call of `{value}` keyed by `{key}`"),
+    }
+}
+
+fn notify(flight: Arc<dyn Craft>) {
+    phase::notify(&flight);
+    quietly(|| drop(flight));
+}
+
+/// What a panic of the work means for its callers.
+pub(crate) fn wreck(flight: &dyn Craft, payload: Box<dyn Any + Send>) -> ReduceError {
+    if flight.core().is_orphaned() {
+        let reason = message_of(payload.as_ref());
+        return ReduceError::Cancelled(Cancelled::new(flight.describe(), reason));
+    }
+    ReduceError::Panicked(Panicked::new(flight.describe(), payload))
+}
+
+/// The work is over, or has panicked. By who has the seat.
+fn settle<V: 'static>(
+    flight: &dyn Craft,
+    place: &OnceLock<Outcome<V>>,
+    over: Result<Progress<V>, Box<dyn Any + Send>>,
+    rows: &dyn Rows,
+    mine: Option<&mut dyn Any>,
+) {
+    let outcome = match over {
+        Ok(Progress::Done(value)) => Ok(value),
+        Ok(Progress::TimedOut(at)) => {
+            Err(ReduceError::TimedOut(TimedOut::new(flight.describe(), at.duration())))
+        }
+        Err(payload) => Err(wreck(flight, payload)),
+    };
+    // Still in the air: a destructor that calls for its own key is told so, not left waiting.
+    quietly(|| flight.clear());
+    let left = land(flight, place, outcome, rows, mine.is_some());
+    match mine.and_then(|mine| mine.downcast_mut::<Option<Outcome<V>>>()) {
+        Some(mine) => *mine = left,
+        None => quietly(|| drop(left)),
+    }
+}
+
+/// Ends a flight with an outcome. By who has the seat; the work is gone by now, or never was. Gives the
+/// outcome back if the driver, a caller, is the only one to want it.
+fn land<V>(
+    flight: &dyn Craft,
+    place: &OnceLock<Outcome<V>>,
+    outcome: Outcome<V>,
+    rows: &dyn Rows,
+    driver_is_caller: bool,
+) -> Option<Outcome<V>> {
+    rows.free(flight.core());
+    let mut outcome = Some(outcome);
+    phase::land(flight, driver_is_caller, || {
+        if let Some(outcome) = outcome.take() {
+            let stored = place.set(outcome);
+            debug_assert!(stored.is_ok(), "a flight lands once");
+        }
+    });
+    outcome
 }
 
 /// Runs what may panic where no caller is to blame: a destructor, a waker. The panic hook has reported

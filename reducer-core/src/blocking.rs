@@ -183,11 +183,12 @@ where
 {
     match admission {
         Admission::Joined(flight) => {
-            let mut waiting = pin!(Waiting::new(flight, reducer, Stake::Follower));
+            let mut waiting = pin!(Waiting::new(flight, reducer, Stake::Follower).parking());
             Some(park_until(|cx| waiting.as_mut().poll_outcome(cx)))
         }
         Admission::Ending(flight) => {
-            let mut waiting = pin!(Waiting::<_, V>::new(flight, reducer, Stake::Bystander));
+            let mut waiting =
+                pin!(Waiting::<_, V>::new(flight, reducer, Stake::Bystander).parking());
             park_until(|cx| waiting.as_mut().poll_ended(cx));
             None
         }

@@ -13,7 +13,9 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::error::ReduceError;
-use crate::flight::{Craft, Deadline, Flight, HoldsRows, Site, Stake, Waiting, enter, wreck};
+use crate::flight::{
+    Craft, Deadline, Flight, HoldsRows, Site, Stake, Waiting, enter, quietly, wreck,
+};
 use crate::key::{ByEq, Key, Owned, Same};
 use crate::reducer::{Reduced, Reducer, Role};
 use crate::registry::{Admission, Options};
@@ -251,12 +253,16 @@ where
     W: Work<K, Fly = F>,
 {
     let craft = Arc::clone(flight) as Arc<dyn Craft>;
-    let built = work.begin(craft, flight.key());
-    match built.and_then(|work| Ok((work, deadline(&reducer.options)?))) {
-        Ok((work, deadline)) => {
-            flight.board(work, deadline);
-            Ok(())
+    // The clock first: where there is none, nothing is begun.
+    let begun = match deadline(&reducer.options) {
+        Ok(deadline) => work.begin(craft, flight.key()).map(|work| flight.board(work, deadline)),
+        Err(payload) => {
+            quietly(|| drop(work));
+            Err(payload)
         }
+    };
+    match begun {
+        Ok(()) => Ok(()),
         Err(payload) => {
             let error = wreck(&**flight, payload);
             flight.land(Err(error.clone()), reducer.rows(), true);
@@ -275,7 +281,8 @@ fn deadline(options: &Options) -> Result<Option<Deadline>, Box<dyn Any + Send>> 
 }
 
 #[cfg(not(all(feature = "tokio", not(loom))))]
-fn deadline(_: &Options) -> Result<Option<Deadline>, Box<dyn Any + Send>> {
+fn deadline(options: &Options) -> Result<Option<Deadline>, Box<dyn Any + Send>> {
+    debug_assert!(options.timeout.is_none(), "there is no clock, and no option for one");
     Ok(None)
 }
 

@@ -65,6 +65,8 @@ where
     match reducer.registry.find::<V, P>(&reducer.options, hash, site.0, &key) {
         Admission::Joined(flight) => {
             let waiting = Waiting::new(flight, reducer, Stake::Follower);
+            // May panic; the stake is ours to give up by now, and not yet on its way out.
+            drop(key);
             Lookup::Hit(Flight::aboard(waiting))
         }
         Admission::Refused(error) => Lookup::Hit(Flight::failed(error)),

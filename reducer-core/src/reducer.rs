@@ -392,6 +392,6 @@ impl ReducerBuilder {
     /// The reducer.
     #[must_use]
     pub fn build(self) -> Reducer {
-        Reducer { registry: Arc::new(Registry::new()), options: self.options }
+        Reducer { registry: Registry::new(), options: self.options }
     }
 }

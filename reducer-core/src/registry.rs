@@ -11,7 +11,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ahash::RandomState;
@@ -38,6 +38,8 @@ pub(crate) struct Options {
 pub(crate) struct Registry {
     hasher: RandomState,
     shards: Box<[Shard]>,
+    /// For those who have no more than a reference.
+    this: Weak<Self>,
 }
 
 /// Alone on its cache lines: neighbours are locked by other threads.
@@ -184,7 +186,7 @@ fn enter_row(
 }
 
 impl Registry {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new() -> Arc<Self> {
         #[cfg(not(loom))]
         let (hasher, shards) = {
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -194,7 +196,7 @@ impl Registry {
         #[cfg(loom)]
         let (hasher, shards) = (RandomState::with_seeds(1, 2, 3, 4), 1);
         let shards = (0..shards).map(|_| Shard(Mutex::new(HashTable::new()))).collect();
-        Self { hasher, shards }
+        Arc::new_cyclic(|this| Self { hasher, shards, this: Weak::clone(this) })
     }
 
     pub(crate) fn hash_with(&self, feed: impl FnOnce(&mut KeyHasher)) -> u64 {
@@ -330,6 +332,10 @@ impl Registry {
 }
 
 impl Rows for Registry {
+    fn share(&self) -> Arc<dyn Rows> {
+        self.this.upgrade().expect("whoever asks has a hold on it")
+    }
+
     fn free(&self, flight: &Core) {
         let hash = flight.hash;
         let mut rows = self.shard(hash);

@@ -12,8 +12,10 @@
     reason = "pins the work inside its flight; the module's text says what that buys"
 )]
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -36,6 +38,8 @@ unsafe impl<F: Send> Sync for Berth<F> {}
 pub(crate) enum Progress<V> {
     Done(V),
     TimedOut(Deadline),
+    /// The clock panicked: its runtime is gone.
+    NoClock(Box<dyn Any + Send>),
 }
 
 impl<F> Berth<F> {
@@ -76,11 +80,15 @@ impl<F> Berth<F> {
             if let Poll::Ready(value) = work.poll(cx) {
                 return Poll::Ready(Progress::Done(value));
             }
-            if deadline.as_mut().is_some_and(|at| at.poll_passed(cx).is_ready()) {
-                let passed = deadline.take().expect("it has just been polled");
-                return Poll::Ready(Progress::TimedOut(*passed));
+            let Some(at) = deadline else { return Poll::Pending };
+            match catch_unwind(AssertUnwindSafe(|| at.poll_passed(cx))) {
+                Ok(Poll::Pending) => Poll::Pending,
+                Ok(Poll::Ready(())) => {
+                    let passed = deadline.take().expect("it has just been polled");
+                    Poll::Ready(Progress::TimedOut(*passed))
+                }
+                Err(payload) => Poll::Ready(Progress::NoClock(payload)),
             }
-            Poll::Pending
         })
     }
 

@@ -27,6 +27,8 @@ pin_project! {
         stake: Stake,
         // A leader comes from the registry with the seat in its hands.
         in_seat: bool,
+        // A thread that parks between polls.
+        parks: bool,
         link: Link,
         #[pin]
         waiter: Waiter,
@@ -54,10 +56,17 @@ where
             rows,
             stake,
             in_seat: stake == Stake::Leader,
+            parks: false,
             link: Link::default(),
             waiter: Waiter::new(),
             value: PhantomData,
         }
+    }
+
+    /// The same, for a thread that parks between polls.
+    pub(crate) fn parking(mut self) -> Self {
+        self.parks = true;
+        self
     }
 
     pub(crate) fn stake(&self) -> Stake {
@@ -106,20 +115,22 @@ where
         }
         let waiter = this.waiter.as_ref();
         let turn = if mem::take(this.in_seat) {
-            Turn::Drive
+            Turn::Drive(None)
         } else {
-            flight.core().turn(waiter, *this.stake, cx)
+            flight.core().turn(waiter, *this.stake, *this.parks, cx)
         };
         match turn {
             Turn::Over => Poll::Ready(Ok(())),
             Turn::Wait => Poll::Pending,
-            Turn::Drive => match Seat::new(flight, this.rows.rows()).drive(Some(mine)) {
-                None => Poll::Ready(Ok(())),
-                Some(seat) => {
-                    seat.give_up(waiter, cx);
-                    Poll::Pending
+            Turn::Drive(home) => {
+                match Seat::new(flight, this.rows.rows()).drive(Some(mine), home) {
+                    None => Poll::Ready(Ok(())),
+                    Some(seat) => {
+                        seat.give_up(waiter, *this.parks, cx);
+                        Poll::Pending
+                    }
                 }
-            },
+            }
         }
     }
 

@@ -32,6 +32,11 @@ mod imp {
             Some(Self { runtime, rows: rows() })
         }
 
+        /// The runtime, for a thread that is in none: what the work makes is to have a reactor.
+        pub(crate) fn for_outsiders(&self) -> Option<Home> {
+            Handle::try_current().is_err().then(|| Home(self.runtime.clone()))
+        }
+
         /// Whether we are in the lift's runtime.
         pub(crate) fn leads_here(&self) -> bool {
             Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id())
@@ -43,6 +48,22 @@ mod imp {
             // Detached from its handle: the task ends with the flight.
             drop(runtime.spawn(Host { flight, rows }));
         }
+    }
+
+    /// The runtime of a flight, to be entered while its work is polled from outside.
+    pub(crate) struct Home(Handle);
+
+    impl Home {
+        pub(crate) fn enter(&self) -> tokio::runtime::EnterGuard<'_> {
+            self.0.enter()
+        }
+    }
+
+    /// The task that is being polled here, if any.
+    pub(crate) type TaskId = Option<tokio::task::Id>;
+
+    pub(crate) fn task_id() -> TaskId {
+        tokio::task::try_id()
     }
 
     /// The task that polls a flight.
@@ -58,10 +79,12 @@ mod imp {
             match self.flight.core().turn_of_host(cx) {
                 Turn::Over => Poll::Ready(()),
                 Turn::Wait => Poll::Pending,
-                Turn::Drive => match phase::Seat::new(&self.flight, &*self.rows).drive(None) {
-                    Some(seat) => seat.give_up_as_host(cx),
-                    None => Poll::Ready(()),
-                },
+                Turn::Drive(_) => {
+                    match phase::Seat::new(&self.flight, &*self.rows).drive(None, None) {
+                        Some(seat) => seat.give_up_as_host(cx),
+                        None => Poll::Ready(()),
+                    }
+                }
             }
         }
     }
@@ -85,7 +108,8 @@ mod imp {
         }
 
         pub(crate) fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-            self.sleep.as_mut().poll(cx)
+            // Work that has used up its task's budget leaves none for the clock, poll after poll.
+            std::pin::pin!(tokio::task::unconstrained(self.sleep.as_mut())).poll(cx)
         }
 
         pub(crate) fn duration(&self) -> Duration {
@@ -120,7 +144,25 @@ mod imp {
             false
         }
 
+        pub(crate) fn for_outsiders(&self) -> Option<Home> {
+            None
+        }
+
         pub(crate) fn carry(self, _: Arc<dyn Craft>) {}
+    }
+
+    /// Nobody is at home.
+    pub(crate) struct Home(());
+
+    impl Home {
+        pub(crate) fn enter(&self) {}
+    }
+
+    /// There are no tasks to tell apart.
+    pub(crate) type TaskId = Option<std::convert::Infallible>;
+
+    pub(crate) fn task_id() -> TaskId {
+        None
     }
 
     /// There is no clock: nobody makes one.

@@ -47,7 +47,7 @@ pub(crate) use caller::Waiting;
 pub(crate) use host::require_runtime;
 pub(crate) use host::{Deadline, Lift};
 pub(crate) use phase::{Core, Join, Stake};
-pub(crate) use ring::{Link, enter, same, waits_on_us};
+pub(crate) use ring::{Aboard, Link, enter, same, waits_on_us};
 
 use crate::error::{Cancelled, Panicked, ReduceError, TimedOut, message_of};
 use berth::{Berth, Progress};
@@ -113,6 +113,8 @@ pub(crate) struct Kind {
 pub(crate) trait Rows: Send + Sync {
     /// Takes the row of this very flight out, if it is still there.
     fn free(&self, flight: &Core);
+    /// Another hold on the same table.
+    fn share(&self) -> Arc<dyn Rows>;
 }
 
 /// Whoever keeps the table alive for a caller, by reference or by share.
@@ -131,8 +133,14 @@ pub(crate) trait Craft: Send + Sync {
     /// Wakes the flight, not one of its callers.
     fn waker(self: Arc<Self>) -> Waker;
     /// Polls the work. By who has the seat. `mine` is an `Option<Outcome<V>>`, filled if the driver turns
-    /// out to be the only caller.
-    fn step(&self, cx: &mut Context<'_>, rows: &dyn Rows, mine: Option<&mut dyn Any>) -> Poll<()>;
+    /// out to be the only caller; `aboard` is given back before anybody is woken.
+    fn step(
+        &self,
+        cx: &mut Context<'_>,
+        rows: &dyn Rows,
+        mine: Option<&mut dyn Any>,
+        aboard: Aboard,
+    ) -> Poll<()>;
     /// Drops the work. By who has the seat.
     fn clear(&self);
 }
@@ -214,7 +222,13 @@ where
     }
 
     #[allow(unsafe_code, reason = "the seat and the place; argued in berth.rs")]
-    fn step(&self, cx: &mut Context<'_>, rows: &dyn Rows, mine: Option<&mut dyn Any>) -> Poll<()> {
+    fn step(
+        &self,
+        cx: &mut Context<'_>,
+        rows: &dyn Rows,
+        mine: Option<&mut dyn Any>,
+        aboard: Aboard,
+    ) -> Poll<()> {
         // SAFETY: the caller has the seat, as `Craft` asks. `new` makes every flight inside an `Arc`, and
         // nothing moves a flight out of one.
         let polled = catch_unwind(AssertUnwindSafe(|| unsafe { self.berth.poll(cx) }));
@@ -223,7 +237,7 @@ where
             Ok(Poll::Ready(progress)) => Ok(progress),
             Err(payload) => Err(payload),
         };
-        settle(self, &self.outcome, over, rows, mine);
+        settle(self, &self.outcome, over, rows, mine, aboard);
         Poll::Ready(())
     }
 
@@ -267,10 +281,16 @@ fn notify(flight: Arc<dyn Craft>) {
 /// What a panic of the work means for its callers.
 pub(crate) fn wreck(flight: &dyn Craft, payload: Box<dyn Any + Send>) -> ReduceError {
     if flight.core().is_orphaned() {
-        let reason = message_of(payload.as_ref());
-        return ReduceError::Cancelled(Cancelled::new(flight.describe(), reason));
+        return stranded(flight, payload);
     }
     ReduceError::Panicked(Panicked::new(flight.describe(), payload))
+}
+
+/// What went wrong is that a runtime went away.
+fn stranded(flight: &dyn Craft, payload: Box<dyn Any + Send>) -> ReduceError {
+    let reason = message_of(payload.as_ref());
+    quietly(|| drop(payload));
+    ReduceError::Cancelled(Cancelled::new(flight.describe(), reason))
 }
 
 /// The work is over, or has panicked. By who has the seat.
@@ -280,16 +300,20 @@ fn settle<V: 'static>(
     over: Result<Progress<V>, Box<dyn Any + Send>>,
     rows: &dyn Rows,
     mine: Option<&mut dyn Any>,
+    aboard: Aboard,
 ) {
     let outcome = match over {
         Ok(Progress::Done(value)) => Ok(value),
         Ok(Progress::TimedOut(at)) => {
             Err(ReduceError::TimedOut(TimedOut::new(flight.describe(), at.duration())))
         }
+        Ok(Progress::NoClock(payload)) => Err(stranded(flight, payload)),
         Err(payload) => Err(wreck(flight, payload)),
     };
     // Still in the air: a destructor that calls for its own key is told so, not left waiting.
     quietly(|| flight.clear());
+    // But whoever is woken by the landing is not inside of it.
+    drop(aboard);
     let left = land(flight, place, outcome, rows, mine.is_some());
     match mine.and_then(|mine| mine.downcast_mut::<Option<Outcome<V>>>()) {
         Some(mine) => *mine = left,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::calls::Calls;
-use super::host::Lift;
+use super::host::{Home, Lift};
 use super::waiters::{Side, Waiter, Waiters};
 use super::{Craft, Rows, Site, quietly, ring};
 use crate::sync::{Mutex, MutexGuard};
@@ -84,7 +84,9 @@ pub(crate) enum Join {
 #[must_use]
 pub(crate) enum Turn {
     /// Poll the work: the seat is yours.
-    Drive,
+    ///
+    /// From outside of any runtime, in the flight's own.
+    Drive(Option<Home>),
     Wait,
     Over,
 }
@@ -145,7 +147,13 @@ impl Core {
     }
 
     /// A caller is polled.
-    pub(crate) fn turn(&self, waiter: Pin<&Waiter>, stake: Stake, cx: &mut Context<'_>) -> Turn {
+    pub(crate) fn turn(
+        &self,
+        waiter: Pin<&Waiter>,
+        stake: Stake,
+        parks: bool,
+        cx: &mut Context<'_>,
+    ) -> Turn {
         let mut fresh = None;
         loop {
             let mut state = self.lock();
@@ -156,9 +164,9 @@ impl Core {
                 return Turn::Over;
             }
             if stake != Stake::Bystander && state.take_seat() {
-                return Turn::Drive;
+                return Turn::Drive(state.lift.as_ref().and_then(Lift::for_outsiders));
             }
-            let side = state.side();
+            let side = state.side(parks);
             if state.waiters.has(waiter, side, cx.waker()) {
                 return Turn::Wait;
             }
@@ -183,7 +191,7 @@ impl Core {
             return Turn::Over;
         }
         if state.take_seat() {
-            return Turn::Drive;
+            return Turn::Drive(None);
         }
         let old = state.host.replace(waker);
         drop(state);
@@ -227,10 +235,11 @@ impl State {
         free
     }
 
-    /// The queue for a caller that is polled here and now.
-    fn side(&self) -> Side {
+    /// The queue for a caller that is polled here and now. One that parks its thread in between may park
+    /// the very thread that the flight's task needs: no task serves it.
+    fn side(&self, parks: bool) -> Side {
         match &self.lift {
-            Some(lift) if lift.leads_here() => Side::Native,
+            Some(lift) if !parks && lift.leads_here() => Side::Native,
             _ => Side::Foreign,
         }
     }
@@ -304,11 +313,12 @@ impl<'a> Seat<'a> {
     }
 
     /// Polls the work. `None` when it is ready: the flight has landed, and with it the seat is gone.
-    pub(crate) fn drive(self, mine: Option<&mut dyn Any>) -> Option<Self> {
+    pub(crate) fn drive(self, mine: Option<&mut dyn Any>, home: Option<Home>) -> Option<Self> {
         let waker = Arc::clone(self.flight).waker();
+        let home = home.as_ref().map(Home::enter);
         let aboard = ring::enter(Arc::clone(self.flight));
-        let step = self.flight.step(&mut Context::from_waker(&waker), self.rows, mine);
-        drop(aboard);
+        let step = self.flight.step(&mut Context::from_waker(&waker), self.rows, mine, aboard);
+        drop(home);
         match step {
             Poll::Pending => Some(self),
             Poll::Ready(()) => {
@@ -319,19 +329,23 @@ impl<'a> Seat<'a> {
     }
 
     /// The work is not ready; wait like everybody else.
-    pub(crate) fn give_up(self, waiter: Pin<&Waiter>, cx: &mut Context<'_>) {
+    pub(crate) fn give_up(self, waiter: Pin<&Waiter>, parks: bool, cx: &mut Context<'_>) {
         let waker = cx.waker().clone();
-        let flight = self.flight;
+        let Self { flight, rows } = self;
         // From here on nothing can panic before the seat is free.
         mem::forget(self);
         let mut state = flight.core().lock();
         state.seated = false;
-        if state.notified && state.callers() == 1 {
+        if state.notified && state.callers() == 1 && !state.hosted {
             drop(state);
             waker.wake();
             return;
         }
-        let side = state.side();
+        // The work will be polled again: where it began is known here, and nowhere later.
+        if state.lift.is_none() {
+            state.lift = Lift::here(|| rows.share());
+        }
+        let side = state.side(parks);
         let old = state.register(waiter, side, waker);
         let calls = state.notified.then(|| state.call());
         drop(state);
@@ -442,9 +456,13 @@ fn last_one_left(flight: &Arc<dyn Craft>, rows: &dyn Rows, mut state: MutexGuard
 
 /// Drops the work, frees the key, and lets in who waited for that. The seat is ours for good.
 fn end(flight: &Arc<dyn Craft>, rows: &dyn Rows) {
+    // If this is the doing of another flight's work, that flight waits for this destructor.
+    let mut link = ring::Link::default();
+    let _ = link.refresh(flight);
     let aboard = ring::enter(Arc::clone(flight));
     quietly(|| flight.clear());
     drop(aboard);
+    link.cut(flight);
     rows.free(flight.core());
     close(&**flight, flight.core().lock(), Phase::Dropped);
 }

@@ -12,31 +12,45 @@ use std::mem;
 use std::ptr;
 use std::sync::Arc;
 
-use super::Craft;
+use super::host::{TaskId, task_id};
+use super::{Craft, quietly};
 use crate::error::Reentrant;
 use crate::sync::thread_local;
 
 thread_local! {
-    static CURRENT: RefCell<Option<Arc<dyn Craft>>> = RefCell::new(None);
+    static CURRENT: RefCell<Option<Inside>> = RefCell::default();
+}
+
+/// A flight whose work is running, and the task it runs in: a `block_on` inside of the work may poll tasks
+/// that have nothing to do with it.
+struct Inside(Arc<dyn Craft>, TaskId);
+
+/// Looks at the flight whose work this thread is running.
+fn with_current<T>(look: impl FnOnce(Option<&Arc<dyn Craft>>) -> T) -> Option<T> {
+    let looked = CURRENT.try_with(|current| match &*current.borrow() {
+        Some(Inside(flight, task)) if *task == task_id() => look(Some(flight)),
+        _ => look(None),
+    });
+    looked.ok()
 }
 
 /// The flight whose work this thread is running, unless the thread is ending.
-pub(crate) fn current() -> Option<Arc<dyn Craft>> {
-    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+fn current() -> Option<Arc<dyn Craft>> {
+    with_current(|current| current.map(Arc::clone)).flatten()
 }
 
-fn replace_current(flight: Option<Arc<dyn Craft>>) -> Option<Arc<dyn Craft>> {
-    CURRENT.try_with(|current| mem::replace(&mut *current.borrow_mut(), flight)).ok().flatten()
+fn replace_current(inside: Option<Inside>) -> Option<Inside> {
+    CURRENT.try_with(|current| mem::replace(&mut *current.borrow_mut(), inside)).ok().flatten()
 }
 
 /// Makes `flight` the current one until the guard is dropped.
 pub(crate) fn enter(flight: Arc<dyn Craft>) -> Aboard {
-    Aboard { outer: replace_current(Some(flight)) }
+    Aboard { outer: replace_current(Some(Inside(flight, task_id()))) }
 }
 
 /// Puts the outer flight back.
 pub(crate) struct Aboard {
-    outer: Option<Arc<dyn Craft>>,
+    outer: Option<Inside>,
 }
 
 impl Drop for Aboard {
@@ -54,7 +68,7 @@ pub(crate) struct Link {
 impl Link {
     /// Moves the edge to where the caller is polled now, and looks whether that closes a ring.
     pub(crate) fn refresh(&mut self, target: &Arc<dyn Craft>) -> Result<(), Reentrant> {
-        let unchanged = CURRENT.try_with(|current| match (&*current.borrow(), &self.inside) {
+        let unchanged = with_current(|current| match (current, &self.inside) {
             (None, None) => true,
             (Some(now), Some(then)) => same(now, then),
             _ => false,
@@ -62,13 +76,13 @@ impl Link {
         if unchanged.unwrap_or(true) {
             return Ok(());
         }
-        self.cut(target);
+        quietly(|| self.cut(target));
         let Some(inside) = current() else {
             return Ok(());
         };
         inside.core().lock().waits().push(Arc::clone(target));
+        self.inside = Some(Arc::clone(&inside));
         let ring = path(target, &inside);
-        self.inside = Some(inside);
         ring.map_or(Ok(()), |ring| Err(Reentrant::new(ring)))
     }
 

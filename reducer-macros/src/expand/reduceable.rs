@@ -56,20 +56,24 @@ impl Expansion<'_> {
     //
     // Output:  async fn user(id: u64, tag: &str) -> Result<User, Error> {
     //              let reducer = support::global();
-    //              let flight = match {
-    //                  let site = support::site(&|| {});
-    //                  let key = (support::probe(&id).part(), support::probe(&tag).part());
-    //                  support::lookup::<Result<User, Error>, ..>(reducer, site, key)
-    //              } {
-    //                  Hit(flight) => flight,
-    //                  Miss(miss) => {
-    //                      let kept1 = support::capture(tag);
-    //                      support::start::<Result<User, Error>, ..>(miss, async move {
-    //                          if let Some(never) = None::<Result<..>> { return never; }
-    //                          let id = id;
-    //                          let tag = kept1.get();
-    //                          { body }
-    //                      })
+    //              let flight = {
+    //                  let found;
+    //                  {
+    //                      let site = support::site(&|| {});
+    //                      let key = (support::probe(&id).part(), support::probe(&tag).part());
+    //                      found = support::lookup::<Result<User, Error>, ..>(reducer, site, key);
+    //                  }
+    //                  match found {
+    //                      Hit(flight) => flight,
+    //                      Miss(miss) => {
+    //                          let kept1 = support::capture(tag);
+    //                          support::start::<Result<User, Error>, ..>(miss, async move {
+    //                              if let Some(never) = None::<Result<..>> { return never; }
+    //                              let id = id;
+    //                              let tag = kept1.get();
+    //                              { body }
+    //                          })
+    //                      }
     //                  }
     //              };
     //              return flight.await;
@@ -115,9 +119,13 @@ impl Expansion<'_> {
         quote_spanned! {self.span=>
             #reducer
             #terms
-            let flight = match { #lookup } {
-                #s::Lookup::Hit(flight) => flight,
-                #s::Lookup::Miss(miss) => { #(#copies)* #start }
+            let flight = {
+                let found;
+                { #lookup }
+                match found {
+                    #s::Lookup::Hit(flight) => flight,
+                    #s::Lookup::Miss(miss) => { #(#copies)* #start }
+                }
             };
             return #flight.await;
         }
@@ -151,7 +159,9 @@ impl Expansion<'_> {
         let run = self.call("run", 3, &quote_spanned!(self.output_span=> miss, #work));
         quote_spanned! {self.span=>
             #reducer
-            return match { #lookup } {
+            let found;
+            { #lookup }
+            return match found {
                 #s::LookupBlocking::Hit(outcome) => outcome,
                 #s::LookupBlocking::Miss(miss) => #run,
             };
@@ -224,7 +234,9 @@ impl Expansion<'_> {
         let s = self.support.at(self.span);
         let key = self.key();
         let lookup = self.call(verb, 1, &quote_spanned!(self.output_span=> reducer, site, #key));
-        let lookup = self.among_bindings(lookup);
+        // Assigned, and not the value of a block: what the key has made is dropped at the block's end, and
+        // if that panics rustc forgets the value, and with it the call's stake in a flight.
+        let lookup = self.among_bindings(quote_spanned!(self.span=> found = #lookup;));
         quote_spanned! {self.span=>
             let site = #s::site(&|| {});
             #lookup

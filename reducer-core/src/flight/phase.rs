@@ -315,10 +315,9 @@ impl<'a> Seat<'a> {
     /// Polls the work. `None` when it is ready: the flight has landed, and with it the seat is gone.
     pub(crate) fn drive(self, mine: Option<&mut dyn Any>, home: Option<Home>) -> Option<Self> {
         let waker = Arc::clone(self.flight).waker();
-        let home = home.as_ref().map(Home::enter);
+        let _entered = home.as_ref().map(Home::enter);
         let aboard = ring::enter(Arc::clone(self.flight));
         let step = self.flight.step(&mut Context::from_waker(&waker), self.rows, mine, aboard);
-        drop(home);
         match step {
             Poll::Pending => Some(self),
             Poll::Ready(()) => {

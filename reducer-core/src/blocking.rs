@@ -7,17 +7,28 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
+use crate::call::{Place, Work};
 use crate::error::ReduceError;
 use crate::flight::{
-    Craft, Flight, HoldsRows, Link, Outcome, Site, Stake, Waiting, enter, quietly, wreck,
+    Core, Craft, Flight, HoldsRows, Link, Outcome, Site, Stake, Waiting, enter, quietly, wreck,
 };
 use crate::key::{ByEq, Key, Same};
 use crate::reducer::{Reduced, Reducer, Role};
-use crate::registry::Admission;
+use crate::registry::{Admission, Options};
 use crate::sync::{AtomicBool, Ordering, Thread, thread, thread_local};
 
 /// The work of a flight that a thread runs: there is no future to poll.
-type OnThread<V> = std::future::Pending<V>;
+struct OnThread;
+
+impl<K, V> Work<K, V> for OnThread
+where
+    K: Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    fn launch(&mut self, core: Core, key: K) -> (Arc<dyn Craft>, Option<Place>) {
+        (Flight::new(core, key, None::<std::future::Pending<V>>), None)
+    }
+}
 
 impl Reducer {
     /// As [`reduce`](Self::reduce), for threads: the leader's thread runs `work`, the others wait.
@@ -139,16 +150,21 @@ where
     S: Same<K>,
     V: Clone + Send + Sync + 'static,
 {
+    let Reducer { registry, options } = reducer;
+    // A thread cannot be stopped.
+    let options = Options { timeout: None, ..*options };
     let mut key = Some(key);
     loop {
-        let (admission, flight) =
-            reducer.registry.admit(&reducer.options, hash, site, &mut key, same);
-        if let Some(flight) = flight {
-            let value = lead(reducer, flight, work)?;
-            return Ok(Reduced { value, role: Role::Led });
-        }
-        if let Some(outcome) = follow(reducer, admission) {
-            return outcome.map(|value| Reduced { value, role: Role::Joined });
+        match registry.admit::<K, S, V>(&options, hash, site, &mut key, same, &mut OnThread) {
+            Admission::Led(flight) => {
+                let value = lead::<K, V>(reducer, flight, work)?;
+                return Ok(Reduced { value, role: Role::Led });
+            }
+            admission => {
+                if let Some(outcome) = follow(reducer, admission) {
+                    return outcome.map(|value| Reduced { value, role: Role::Joined });
+                }
+            }
         }
     }
 }
@@ -193,32 +209,28 @@ where
             None
         }
         Admission::Refused(error) => Some(Err(error)),
-        Admission::Led | Admission::Absent => None,
+        Admission::Led(_) | Admission::Absent => None,
     }
 }
 
 /// Runs the work in this thread, which has had the seat since the flight was made.
-fn lead<K, V>(
-    reducer: &Reducer,
-    flight: Arc<Flight<K, V, OnThread<V>>>,
-    work: impl FnOnce(&K) -> V,
-) -> Outcome<V>
+fn lead<K, V>(reducer: &Reducer, flight: Arc<dyn Craft>, work: impl FnOnce(&K) -> V) -> Outcome<V>
 where
     K: Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    let craft = Arc::clone(&flight) as Arc<dyn Craft>;
     let mut link = Link::default();
     // No ring can be closed by a flight that waits on nothing yet: only the edge is wanted here.
-    let _ = link.refresh(&craft);
-    let aboard = enter(Arc::clone(&craft));
-    let result = catch_unwind(AssertUnwindSafe(|| work(flight.key())));
+    let _ = link.refresh(&flight);
+    let aboard = enter(Arc::clone(&flight));
+    let key = flight.key().downcast_ref().expect("launched with this key");
+    let result = catch_unwind(AssertUnwindSafe(|| work(key)));
     drop(aboard);
     let outcome = result.map_err(|payload| wreck(&*flight, payload));
     let alone = flight.land(outcome, reducer.rows(), true);
-    link.cut(&craft);
+    link.cut(&flight);
     let outcome = alone.unwrap_or_else(|| flight.landed());
-    quietly(|| drop((craft, flight)));
+    quietly(|| drop(flight));
     outcome
 }
 

@@ -13,54 +13,120 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::error::ReduceError;
-use crate::flight::{
-    Craft, Deadline, Flight, HoldsRows, Site, Stake, Waiting, enter, quietly, wreck,
-};
+use crate::flight::{Core, Craft, Flight, HoldsRows, Site, Stake, Waiting, enter, quietly};
 use crate::key::{ByEq, Key, Owned, Same};
 use crate::reducer::{Reduced, Reducer, Role};
 use crate::registry::{Admission, Options};
 
-/// How the leader comes to its work.
-pub(crate) trait Work<K> {
-    type Fly;
-    /// The work, or what its building said when it panicked. In the name of `flight`: what it calls is called
-    /// from inside.
-    fn begin(self, flight: Arc<dyn Craft>, key: &K) -> Result<Self::Fly, Box<dyn Any + Send>>;
+/// What a leader brings. It alone knows the type of the work: all around it is compiled once for a key and a
+/// value type, not once for every function.
+pub(crate) trait Work<K, V> {
+    /// A flight with its leader in the seat, and the work aboard or a place for it. Called under a lock: runs
+    /// no user code. Not called twice.
+    fn launch(&mut self, core: Core, key: K) -> (Arc<dyn Craft>, Option<Place>);
+
+    /// Builds the work if it is not aboard yet, in the name of `flight`: what it calls is called from inside.
+    /// The error is what that said when it panicked.
+    fn begin(
+        &mut self,
+        _flight: &Arc<dyn Craft>,
+        _place: Option<Place>,
+    ) -> Result<(), Box<dyn Any + Send>> {
+        Ok(())
+    }
 }
 
+/// The flight that is to be boarded, by its full type.
+pub(crate) type Place = Arc<dyn Any + Send + Sync>;
+
 /// The work is there.
-pub(crate) struct Ready<F>(pub(crate) F);
+pub(crate) struct Ready<F>(pub(crate) Option<F>);
 
-impl<K, F> Work<K> for Ready<F> {
-    type Fly = F;
-
-    fn begin(self, _: Arc<dyn Craft>, _: &K) -> Result<F, Box<dyn Any + Send>> {
-        Ok(self.0)
+impl<K, V, F> Work<K, V> for Ready<F>
+where
+    K: Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    F: Future<Output = V> + Send + 'static,
+{
+    fn launch(&mut self, core: Core, key: K) -> (Arc<dyn Craft>, Option<Place>) {
+        (Flight::new(core, key, self.0.take()), None)
     }
 }
 
 /// The work is to be built.
-pub(crate) struct Build<W>(pub(crate) W);
+pub(crate) struct Build<W>(pub(crate) Option<W>);
 
-impl<K, W: FnOnce() -> F, F> Work<K> for Build<W> {
-    type Fly = F;
+impl<K, V, W, F> Work<K, V> for Build<W>
+where
+    K: Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    W: FnOnce() -> F,
+    F: Future<Output = V> + Send + 'static,
+{
+    fn launch(&mut self, core: Core, key: K) -> (Arc<dyn Craft>, Option<Place>) {
+        launch_empty::<K, V, F>(core, key)
+    }
 
-    fn begin(self, flight: Arc<dyn Craft>, _: &K) -> Result<F, Box<dyn Any + Send>> {
-        let _aboard = enter(flight);
-        catch_unwind(AssertUnwindSafe(self.0))
+    fn begin(
+        &mut self,
+        flight: &Arc<dyn Craft>,
+        place: Option<Place>,
+    ) -> Result<(), Box<dyn Any + Send>> {
+        let build = self.0.take().expect("no flight is begun twice");
+        board::<K, V, F>(flight, place, build)
     }
 }
 
 /// The work is a function's, applied to the key.
 pub(crate) struct Apply<W>(pub(crate) Arc<W>);
 
-impl<K: Clone, W: Fn(K) -> F, F> Work<K> for Apply<W> {
-    type Fly = F;
-
-    fn begin(self, flight: Arc<dyn Craft>, key: &K) -> Result<F, Box<dyn Any + Send>> {
-        let _aboard = enter(flight);
-        catch_unwind(AssertUnwindSafe(|| (self.0)(key.clone())))
+impl<K, V, W, F> Work<K, V> for Apply<W>
+where
+    K: Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    W: Fn(K) -> F,
+    F: Future<Output = V> + Send + 'static,
+{
+    fn launch(&mut self, core: Core, key: K) -> (Arc<dyn Craft>, Option<Place>) {
+        launch_empty::<K, V, F>(core, key)
     }
+
+    fn begin(
+        &mut self,
+        flight: &Arc<dyn Craft>,
+        place: Option<Place>,
+    ) -> Result<(), Box<dyn Any + Send>> {
+        let key = flight.key().downcast_ref::<K>().expect("launched with this key");
+        board::<K, V, F>(flight, place, || (self.0)(key.clone()))
+    }
+}
+
+fn launch_empty<K, V, F>(core: Core, key: K) -> (Arc<dyn Craft>, Option<Place>)
+where
+    K: Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    F: Future<Output = V> + Send + 'static,
+{
+    let flight = Flight::<K, V, F>::new(core, key, None);
+    (Arc::clone(&flight) as Arc<dyn Craft>, Some(flight))
+}
+
+fn board<K, V, F>(
+    flight: &Arc<dyn Craft>,
+    place: Option<Place>,
+    build: impl FnOnce() -> F,
+) -> Result<(), Box<dyn Any + Send>>
+where
+    K: Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    F: Send + 'static,
+{
+    let aboard = enter(Arc::clone(flight));
+    let work = catch_unwind(AssertUnwindSafe(build))?;
+    drop(aboard);
+    let place = place.and_then(|place| place.downcast::<Flight<K, V, F>>().ok());
+    place.expect("launched as such").board(work);
+    Ok(())
 }
 
 /// A call that has not found its flight yet.
@@ -80,16 +146,13 @@ enum Wanted<P, K, S> {
     Own(u64, K, S),
 }
 
-impl<P, W, V> Start<P, P::Owned, P::Same, W>
-where
-    P: Key,
-    V: Clone + Send + Sync + 'static,
-    W: Work<P::Owned, Fly: Future<Output = V> + Send + 'static>,
-{
+impl<P: Key, W> Start<P, P::Owned, P::Same, W> {
     /// Takes a stake in a flight: leads, follows, or stands by until one ends that is in the way.
-    fn board<R>(&mut self, holder: &R) -> Result<Waiting<R, V>, ReduceError>
+    fn board<R, V>(&mut self, holder: &R) -> Result<Waiting<R, V>, ReduceError>
     where
         R: HoldsRows + Borrow<Reducer> + Clone,
+        V: Clone + Send + Sync + 'static,
+        W: Work<P::Owned, V>,
     {
         let reducer: &Reducer = holder.borrow();
         let registry = &reducer.registry;
@@ -118,9 +181,16 @@ where
                     }
                 }
                 Wanted::Own(hash, key, same) => {
-                    let (mut key, work) = (Some(key), &mut self.work);
+                    let (mut key, work) = (Some(key), self.work.as_mut());
+                    let work = work.expect("kept until there is a stake");
                     let waiting = board_owned(holder, self.site, hash, &mut key, &same, work);
                     self.wanted = key.map(|key| Wanted::Own(hash, key, same));
+                    match &waiting {
+                        Ok(waiting) if waiting.stake() == Stake::Bystander => {}
+                        Ok(_) => self.work = None,
+                        // What went wrong is told; a destructor has nothing to add.
+                        Err(_) => quietly(|| self.work = None),
+                    }
                     return waiting;
                 }
             }
@@ -135,50 +205,44 @@ where
     }
 }
 
-/// As [`Start::board`], with a key that was owned when nothing was found for it. Takes key and work when they
-/// are no longer needed.
-pub(crate) fn board_owned<R, K, S, W, V>(
+/// As [`Start::board`], with a key that was owned when nothing was found for it. Takes the key when it is no
+/// longer needed.
+pub(crate) fn board_owned<R, K, S, V>(
     holder: &R,
     site: Site,
     hash: u64,
     key: &mut Option<K>,
     same: &S,
-    work: &mut Option<W>,
+    work: &mut dyn Work<K, V>,
 ) -> Result<Waiting<R, V>, ReduceError>
 where
     R: HoldsRows + Borrow<Reducer> + Clone,
     K: Send + Sync + 'static,
     S: Same<K>,
-    W: Work<K, Fly: Future<Output = V> + Send + 'static>,
     V: Clone + Send + Sync + 'static,
 {
     let reducer: &Reducer = holder.borrow();
-    let (admission, led) = reducer.registry.admit(&reducer.options, hash, site, key, same);
-    if let Some(flight) = led {
-        lead(reducer, &flight, work.take().expect("no flight is led twice"))?;
-        return Ok(Waiting::new(flight, holder.clone(), Stake::Leader));
-    }
+    let admission = reducer.registry.admit(&reducer.options, hash, site, key, same, work);
     let waiting = stake_in(admission, holder)?;
     if waiting.stake() == Stake::Follower {
         *key = None;
-        *work = None;
     }
     Ok(waiting)
 }
 
-/// The stake of a call that does not lead.
+/// The stake that the registry has entered.
 pub(crate) fn stake_in<R, V>(admission: Admission, holder: &R) -> Result<Waiting<R, V>, ReduceError>
 where
     R: HoldsRows + Clone,
 {
-    match admission {
-        Admission::Joined(flight) => Ok(Waiting::new(flight, holder.clone(), Stake::Follower)),
-        Admission::Ending(flight) => Ok(Waiting::new(flight, holder.clone(), Stake::Bystander)),
-        Admission::Refused(error) => Err(error),
-        Admission::Led | Admission::Absent => {
-            unreachable!("who leads has a flight, and who would lead is not told `Absent`")
-        }
-    }
+    let (flight, stake) = match admission {
+        Admission::Led(flight) => (flight, Stake::Leader),
+        Admission::Joined(flight) => (flight, Stake::Follower),
+        Admission::Ending(flight) => (flight, Stake::Bystander),
+        Admission::Refused(error) => return Err(error),
+        Admission::Absent => unreachable!("who would lead is not told `Absent`"),
+    };
+    Ok(Waiting::new(flight, holder.clone(), stake))
 }
 
 pin_project! {
@@ -215,7 +279,7 @@ where
     R: HoldsRows + Borrow<Reducer> + Clone,
     P: Key,
     V: Clone + Send + Sync + 'static,
-    W: Work<P::Owned, Fly: Future<Output = V> + Send + 'static>,
+    W: Work<P::Owned, V>,
 {
     type Output = Result<Reduced<V>, ReduceError>;
 
@@ -239,51 +303,6 @@ where
             this.waiting.set(Some(waiting));
         }
     }
-}
-
-/// Boards the work, which may still have to be built. If that panics the flight has landed with it.
-pub(crate) fn lead<K, F, W>(
-    reducer: &Reducer,
-    flight: &Arc<Flight<K, F::Output, F>>,
-    work: W,
-) -> Result<(), ReduceError>
-where
-    K: Send + Sync + 'static,
-    F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
-    W: Work<K, Fly = F>,
-{
-    let craft = Arc::clone(flight) as Arc<dyn Craft>;
-    // The clock first: where there is none, nothing is begun.
-    let begun = match deadline(&reducer.options) {
-        Ok(deadline) => work.begin(craft, flight.key()).map(|work| flight.board(work, deadline)),
-        Err(payload) => {
-            quietly(|| drop(work));
-            Err(payload)
-        }
-    };
-    match begun {
-        Ok(()) => Ok(()),
-        Err(payload) => {
-            let error = wreck(&**flight, payload);
-            flight.land(Err(error.clone()), reducer.rows(), true);
-            Err(error)
-        }
-    }
-}
-
-/// When the flight's time is over. tokio panics where a runtime has no clock.
-#[cfg(all(feature = "tokio", not(loom)))]
-fn deadline(options: &Options) -> Result<Option<Deadline>, Box<dyn Any + Send>> {
-    match options.timeout {
-        None => Ok(None),
-        Some(timeout) => catch_unwind(|| Some(Deadline::after(timeout))),
-    }
-}
-
-#[cfg(not(all(feature = "tokio", not(loom))))]
-fn deadline(options: &Options) -> Result<Option<Deadline>, Box<dyn Any + Send>> {
-    debug_assert!(options.timeout.is_none(), "there is no clock, and no option for one");
-    Ok(None)
 }
 
 /// The options that need a runtime have one, or say so.

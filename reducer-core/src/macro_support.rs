@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 pub use ::std;
 
 use crate::blocking::{follow_found, lead_or_follow};
-use crate::call::{Ready, board_owned, check_runtime};
+use crate::call::{Ready, Work, board_owned, check_runtime};
 use crate::error::ReduceError;
 use crate::flight::{self, Outcome, Stake, Waiting};
 pub use crate::key::parts::{
@@ -71,7 +71,7 @@ where
         }
         Admission::Refused(error) => Lookup::Hit(Flight::failed(error)),
         // Whether a flight is ending is asked again by `start`.
-        Admission::Absent | Admission::Ending(_) | Admission::Led => {
+        Admission::Absent | Admission::Ending(_) | Admission::Led(_) => {
             let (key, same) = key.into_owned();
             Lookup::Miss(Miss { reducer, site, hash, key, same, value: PhantomData })
         }
@@ -102,20 +102,39 @@ where
     S: Same<K> + Send + Sync + 'static,
     F: Future<Output = V> + Send + 'static,
 {
+    let mut work = Ready(Some(work));
+    match start_now(miss, &mut work) {
+        Ok(flight) => flight,
+        Err(Obstructed(miss, waiting)) => start_later(miss, waiting, Box::new(work)),
+    }
+}
+
+/// The flight before ours is just being dropped, on another thread. Rare enough for two boxes.
+struct Obstructed<'r, V: 'static, K, S>(Miss<'r, V, K, S>, Waiting<&'r Reducer, V>);
+
+// Neither of these knows the type of the work: see `Work`.
+
+fn start_now<'r, V, K, S>(
+    miss: Miss<'r, V, K, S>,
+    work: &mut dyn Work<K, V>,
+) -> Result<Flight<'r, V>, Obstructed<'r, V, K, S>>
+where
+    V: Output,
+    K: Send + Sync + 'static,
+    S: Same<K>,
+{
     let Miss { reducer, site, hash, key, same, .. } = miss;
-    let (mut key, mut work) = (Some(key), Some(Ready(work)));
-    let waiting = match board_owned(&reducer, site.0, hash, &mut key, &same, &mut work) {
+    let mut key = Some(key);
+    let waiting = match board_owned(&reducer, site.0, hash, &mut key, &same, work) {
         Ok(waiting) => waiting,
-        Err(error) => return Flight::failed(error),
+        Err(error) => return Ok(Flight::failed(error)),
     };
-    match (key, work) {
-        // The flight before ours is just being dropped, on another thread. Rare enough for two boxes.
-        (Some(key), Some(Ready(work))) if waiting.stake() == Stake::Bystander => start_later(
-            Miss { reducer, site, hash, key, same, value: PhantomData },
-            waiting,
-            Box::pin(work),
-        ),
-        _ => Flight::aboard(waiting),
+    match key {
+        Some(key) if waiting.stake() == Stake::Bystander => {
+            let miss = Miss { reducer, site, hash, key, same, value: PhantomData };
+            Err(Obstructed(miss, waiting))
+        }
+        _ => Ok(Flight::aboard(waiting)),
     }
 }
 
@@ -123,21 +142,22 @@ where
 fn start_later<'r, V, K, S>(
     miss: Miss<'r, V, K, S>,
     mut waiting: Waiting<&'r Reducer, V>,
-    work: Pin<Box<dyn Future<Output = V> + Send>>,
+    mut work: Box<dyn Work<K, V> + Send>,
 ) -> Flight<'r, V>
 where
-    V: Clone + Send + Sync + 'static,
+    V: Output,
     K: Send + Sync + 'static,
     S: Same<K> + Send + Sync + 'static,
 {
     let Miss { reducer, site, hash, key, same, .. } = miss;
-    let (mut key, mut work) = (Some(key), Some(Ready(work)));
+    let mut key = Some(key);
     let call = Box::pin(async move {
         while waiting.stake() == Stake::Bystander {
             let mut ending = pin!(waiting);
             poll_fn(|cx| ending.as_mut().poll_ended(cx)).await;
-            waiting = board_owned(&reducer, site.0, hash, &mut key, &same, &mut work)?;
+            waiting = board_owned(&reducer, site.0, hash, &mut key, &same, &mut *work)?;
         }
+        drop(work);
         let mut waiting = pin!(waiting);
         poll_fn(|cx| waiting.as_mut().poll_outcome(cx)).await
     });

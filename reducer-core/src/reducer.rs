@@ -104,7 +104,7 @@ impl Reducer {
         K: Hash + Eq + Send + Sync + 'static,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        Call(self.call(key, Ready(work)))
+        Call(self.call(key, Ready(Some(work))))
     }
 
     /// As [`reduce`](Self::reduce), and tells the caller's [`Role`]; what `reduce` panics with is the error.
@@ -140,7 +140,7 @@ impl Reducer {
         K: Hash + Eq + Send + Sync + 'static,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        self.call(key, Ready(work))
+        self.call(key, Ready(Some(work)))
     }
 
     /// As [`reduce`](Self::reduce), with work that only the leader builds: a follower's future stays small,
@@ -171,7 +171,7 @@ impl Reducer {
         K: Hash + Eq + Send + Sync + 'static,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        Call(self.call(key, Build(work)))
+        Call(self.call(key, Build(Some(work))))
     }
 
     /// As [`reduce`](Self::reduce), with a borrowed key: a `&str` finds the flight of a `String`. Only the call that leads
@@ -200,13 +200,13 @@ impl Reducer {
         Q: Hash + Eq + ToOwned<Owned: Hash + Eq + Send + Sync + 'static> + ?Sized,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        Call(TryCall::new(self, Site::Open, ByRef(key), Ready(work)))
+        Call(TryCall::new(self, Site::Open, ByRef(key), Ready(Some(work))))
     }
 
-    fn call<K, W>(&self, key: K, work: W) -> OpenCall<'_, K, W, <W::Fly as Future>::Output>
+    fn call<K, W, V>(&self, key: K, work: W) -> OpenCall<'_, K, W, V>
     where
         K: Hash + Eq + Send + Sync + 'static,
-        W: Work<K, Fly: Future>,
+        W: Work<K, V>,
     {
         TryCall::new(self, Site::Open, Owned(key), work)
     }

@@ -7,9 +7,11 @@
 //!
 //! Lock order: a shard, or a flight; never one inside the other.
 
-use std::any::{Any, TypeId};
+use std::any::{Any, TypeId, type_name};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher};
+#[cfg(all(feature = "tokio", not(loom)))]
+use std::panic::catch_unwind;
 use std::ptr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -17,9 +19,11 @@ use std::time::Duration;
 use ahash::RandomState;
 use hashbrown::HashTable;
 
-use crate::error::{Overloaded, ReduceError};
+use crate::call::{Place, Work};
+use crate::error::{Overloaded, Panicked, ReduceError};
 use crate::flight::{
-    Core, Craft, Flight, Join, Kind, Lift, Rows, Site, quietly, same, waits_on_us,
+    Core, Craft, Deadline, Join, Kind, Lift, Rows, Site, describe, quietly, same, waits_on_us,
+    wreck,
 };
 use crate::key::{Key, KeyHasher, Same};
 use crate::sync::{Mutex, MutexGuard};
@@ -54,7 +58,7 @@ struct Row {
 /// What came of a look at the table.
 pub(crate) enum Admission {
     /// There was no such flight; now there is, and the call leads it.
-    Led,
+    Led(Arc<dyn Craft>),
     /// There was one, and the call is counted among its followers.
     Joined(Arc<dyn Craft>),
     /// There was one, whose last caller has left. Wait for its end, then look again.
@@ -64,9 +68,6 @@ pub(crate) enum Admission {
     /// There is none, and none was made.
     Absent,
 }
-
-/// The flight that a call leads, if it does.
-pub(crate) type Led<K, V, F> = Option<Arc<Flight<K, V, F>>>;
 
 /// A call on its way to a flight.
 trait Seeker {
@@ -89,19 +90,14 @@ impl<P: Key> Seeker for Finding<'_, P> {
 }
 
 /// Leads if there is nobody to follow.
-struct Leading<'k, K, S, V, F> {
-    key: &'k mut Option<K>,
-    same: &'k S,
-    flight: Option<Arc<Flight<K, V, F>>>,
+struct Leading<'a, K, S, V> {
+    key: &'a mut Option<K>,
+    same: &'a S,
+    work: &'a mut dyn Work<K, V>,
+    place: Option<Place>,
 }
 
-impl<K, S, V, F> Seeker for Leading<'_, K, S, V, F>
-where
-    K: Send + Sync + 'static,
-    S: Same<K>,
-    V: Clone + Send + Sync + 'static,
-    F: Future<Output = V> + Send + 'static,
-{
+impl<K: 'static, S: Same<K>, V> Seeker for Leading<'_, K, S, V> {
     fn is_same(&self, key: &dyn Any) -> bool {
         match (key.downcast_ref(), &self.key) {
             (Some(key), Some(mine)) => self.same.same(mine, key),
@@ -110,8 +106,8 @@ where
     }
 
     fn launch(&mut self, core: Core) -> Option<Arc<dyn Craft>> {
-        let flight = Flight::new(core, self.key.take()?);
-        self.flight = Some(Arc::clone(&flight));
+        let (flight, place) = self.work.launch(core, self.key.take()?);
+        self.place = place;
         Some(flight)
     }
 }
@@ -185,6 +181,21 @@ fn enter_row(
     None
 }
 
+/// When the time of a flight that starts now is over. tokio panics where a runtime has no clock.
+#[cfg(all(feature = "tokio", not(loom)))]
+fn clock(options: &Options) -> Result<Option<Box<Deadline>>, Box<dyn Any + Send>> {
+    match options.timeout {
+        None => Ok(None),
+        Some(timeout) => catch_unwind(|| Some(Box::new(Deadline::after(timeout)))),
+    }
+}
+
+#[cfg(not(all(feature = "tokio", not(loom))))]
+fn clock(options: &Options) -> Result<Option<Box<Deadline>>, Box<dyn Any + Send>> {
+    debug_assert!(options.timeout.is_none(), "there is no clock, and no option for one");
+    Ok(None)
+}
+
 impl Registry {
     pub(crate) fn new() -> Arc<Self> {
         #[cfg(not(loom))]
@@ -219,29 +230,44 @@ impl Registry {
         site: Site,
         key: &P,
     ) -> Admission {
-        let kind = Kind { key: TypeId::of::<P::Owned>(), value: TypeId::of::<V>() };
-        self.seek(options, hash, site, kind, &mut Finding(key))
+        self.seek(options, hash, site, Kind::of::<P::Owned, V>(), None, &mut Finding(key))
     }
 
-    /// Joins the flight of `key` or takes the key and leads one. What is led is given beside.
-    pub(crate) fn admit<K, S, V, F>(
+    /// Joins the flight of `key`, or takes the key and leads one with `work`, which is then begun.
+    pub(crate) fn admit<K, S, V>(
         self: &Arc<Self>,
         options: &Options,
         hash: u64,
         site: Site,
         key: &mut Option<K>,
         same: &S,
-    ) -> (Admission, Led<K, V, F>)
+        work: &mut dyn Work<K, V>,
+    ) -> Admission
     where
         K: Send + Sync + 'static,
         S: Same<K>,
         V: Clone + Send + Sync + 'static,
-        F: Future<Output = V> + Send + 'static,
     {
-        let kind = Kind { key: TypeId::of::<K>(), value: TypeId::of::<V>() };
-        let mut seeker = Leading { key, same, flight: None };
-        let admission = self.seek(options, hash, site, kind, &mut seeker);
-        (admission, seeker.flight)
+        // The clock first: where there is none, nothing is begun.
+        let clock = match clock(options) {
+            Ok(clock) => clock,
+            Err(payload) => {
+                let call = describe(site, type_name::<K>(), type_name::<V>());
+                let error = ReduceError::Panicked(Panicked::new(call, payload));
+                return Admission::Refused(error);
+            }
+        };
+        let mut seeker = Leading { key, same, work, place: None };
+        let admission = self.seek(options, hash, site, Kind::of::<K, V>(), clock, &mut seeker);
+        if let Admission::Led(flight) = &admission {
+            let place = seeker.place.take();
+            if let Err(payload) = work.begin(flight, place) {
+                let error = wreck(&**flight, payload);
+                flight.land::<V>(Err(error.clone()), &**self, true);
+                return Admission::Refused(error);
+            }
+        }
+        admission
     }
 
     fn seek(
@@ -250,6 +276,7 @@ impl Registry {
         hash: u64,
         site: Site,
         kind: Kind,
+        mut clock: Option<Box<Deadline>>,
         seeker: &mut dyn Seeker,
     ) -> Admission {
         let lift = || Lift::here(|| Arc::clone(self) as Arc<dyn Rows>);
@@ -264,15 +291,15 @@ impl Registry {
                     flight
                 } else {
                     let lift = if options.detached { lift() } else { None };
-                    let core = Core::new(hash, site, options.detached, lift);
+                    let core = Core::new(hash, site, options.detached, lift, clock.take());
                     let Some(flight) = seeker.launch(core) else { return Admission::Absent };
                     let dead = passed.as_ref().and_then(|passed| passed.dead.as_ref());
-                    let old = enter_row(&mut rows, flight, dead);
+                    let old = enter_row(&mut rows, Arc::clone(&flight), dead);
                     drop(rows);
                     if old.is_some() {
                         quietly(|| drop(old));
                     }
-                    return Admission::Led;
+                    return Admission::Led(flight);
                 }
             };
             if !seeker.is_same(flight.key()) {

@@ -34,8 +34,22 @@ mod imp {
             Self(std::cell::UnsafeCell::new(value))
         }
 
-        pub(crate) fn with_mut<R>(&self, act: impl FnOnce(*mut T) -> R) -> R {
-            act(self.0.get())
+        pub(crate) fn get_mut(&self) -> MutPtr<T> {
+            MutPtr(self.0.get())
+        }
+    }
+
+    /// An access, from here to its drop.
+    pub(crate) struct MutPtr<T>(*mut T);
+
+    impl<T> MutPtr<T> {
+        /// # Safety
+        /// There is no other access meanwhile.
+        #[allow(unsafe_code, reason = "as loom has it; only `flight` calls it, and argues")]
+        #[allow(clippy::mut_from_ref, reason = "as loom has it")]
+        pub(crate) unsafe fn deref(&self) -> &mut T {
+            // SAFETY: the caller's.
+            unsafe { &mut *self.0 }
         }
     }
 }

@@ -12,84 +12,53 @@
     reason = "pins the work inside its flight; the module's text says what that buys"
 )]
 
-use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::host::Deadline;
 use crate::sync::UnsafeCell;
 
-/// Holds the work of one flight.
-pub(crate) struct Berth<F>(UnsafeCell<Hold<F>>);
-
-struct Hold<F> {
-    work: Option<F>,
-    deadline: Option<Box<Deadline>>,
-}
+/// Holds the work of one flight, or its clock.
+pub(crate) struct Berth<F>(UnsafeCell<Option<F>>);
 
 // SAFETY: a `&Berth` alone gives no access; whoever has the seat has the only one, and takes it from the
 // last holder through the lock of the flight's state. So the work is only ever sent, not shared.
 unsafe impl<F: Send> Sync for Berth<F> {}
 
-/// What came of a poll.
-pub(crate) enum Progress<V> {
-    Done(V),
-    TimedOut(Deadline),
-    /// The clock panicked: its runtime is gone.
-    NoClock(Box<dyn Any + Send>),
-}
-
 impl<F> Berth<F> {
-    pub(crate) fn new() -> Self {
-        Self(UnsafeCell::new(Hold { work: None, deadline: None }))
+    pub(crate) fn new(work: Option<F>) -> Self {
+        Self(UnsafeCell::new(work))
     }
 
     /// Takes the work in. Only once, before the first poll.
     ///
     /// # Safety
     /// The caller has the seat.
-    pub(crate) unsafe fn board(&self, work: F, deadline: Option<Deadline>) {
-        self.0.with_mut(|hold| {
-            // SAFETY: the seat.
-            let hold = unsafe { &mut *hold };
-            assert!(hold.work.is_none(), "a flight is boarded once");
-            *hold = Hold { work: Some(work), deadline: deadline.map(Box::new) };
-        });
+    pub(crate) unsafe fn board(&self, work: F) {
+        let place = self.0.get_mut();
+        // SAFETY: the seat.
+        let place = unsafe { place.deref() };
+        assert!(place.is_none(), "a flight is boarded once");
+        *place = Some(work);
     }
 
-    /// Polls the work.
+    /// Polls the work; `None` if there is none.
     ///
     /// # Safety
     /// The caller has the seat, and the berth never moves again: its flight was made inside an `Arc`, and
     /// nothing takes it out.
-    pub(crate) unsafe fn poll(&self, cx: &mut Context<'_>) -> Poll<Progress<F::Output>>
+    pub(crate) unsafe fn poll(&self, cx: &mut Context<'_>) -> Option<Poll<F::Output>>
     where
         F: Future,
     {
-        self.0.with_mut(|hold| {
-            // SAFETY: the seat.
-            let Hold { work, deadline } = unsafe { &mut *hold };
-            let work =
-                work.as_mut().expect("the work stays until it is cleared, and then nobody polls");
-            // SAFETY: the place. Nothing moves `work` out of it (`clear` drops it there), and it is dropped
-            // before its memory goes, with the flight.
-            let work = unsafe { Pin::new_unchecked(work) };
-            if let Poll::Ready(value) = work.poll(cx) {
-                return Poll::Ready(Progress::Done(value));
-            }
-            let Some(at) = deadline else { return Poll::Pending };
-            match catch_unwind(AssertUnwindSafe(|| at.poll_passed(cx))) {
-                Ok(Poll::Pending) => Poll::Pending,
-                Ok(Poll::Ready(())) => {
-                    let passed = deadline.take().expect("it has just been polled");
-                    Poll::Ready(Progress::TimedOut(*passed))
-                }
-                Err(payload) => Poll::Ready(Progress::NoClock(payload)),
-            }
-        })
+        let place = self.0.get_mut();
+        // SAFETY: the seat; and the place. Nothing moves the work out of it (`clear` drops it there), and it
+        // is dropped before its memory goes, with the flight.
+        match unsafe { place.deref() } {
+            Some(work) => Some(unsafe { Pin::new_unchecked(work) }.poll(cx)),
+            None => None,
+        }
     }
 
     /// Drops the work where it lies.
@@ -97,13 +66,9 @@ impl<F> Berth<F> {
     /// # Safety
     /// The caller has the seat.
     pub(crate) unsafe fn clear(&self) {
-        self.0.with_mut(|hold| {
-            // SAFETY: the seat.
-            let hold = unsafe { &mut *hold };
-            hold.deadline = None;
-            // A destructor that panics leaves `None` behind all the same.
-            hold.work = None;
-        });
+        let place = self.0.get_mut();
+        // SAFETY: the seat. A destructor that panics leaves `None` behind all the same.
+        *unsafe { place.deref() } = None;
     }
 }
 

@@ -147,24 +147,12 @@ where
                 Poll::Ready(Err(error))
             }
             Poll::Ready(Ok(())) => {
-                let outcome = mine.unwrap_or_else(|| self.read());
+                let flight = self.flight.as_ref().expect("it is let go of below");
+                let outcome = mine.unwrap_or_else(|| flight.landed());
                 self.let_go();
                 Poll::Ready(outcome)
             }
         }
-    }
-
-    /// A clone of what everybody gets, made with no lock held.
-    fn read(&self) -> Outcome<V>
-    where
-        V: Clone + 'static,
-    {
-        self.flight
-            .as_ref()
-            .and_then(|flight| flight.outcome())
-            .and_then(|outcome| outcome.downcast_ref::<Outcome<V>>())
-            .expect("a landed flight has the outcome of its value type")
-            .clone()
     }
 
     /// Waits for the end of a flight whose callers have all left.

@@ -106,14 +106,16 @@ mod imp {
         pub(crate) fn after(after: Duration) -> Self {
             Self { after, sleep: Box::pin(tokio::time::sleep(after)) }
         }
+    }
 
-        pub(crate) fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    impl Future for Deadline {
+        /// How long the flight had.
+        type Output = Duration;
+
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Duration> {
             // Work that has used up its task's budget leaves none for the clock, poll after poll.
-            std::pin::pin!(tokio::task::unconstrained(self.sleep.as_mut())).poll(cx)
-        }
-
-        pub(crate) fn duration(&self) -> Duration {
-            self.after
+            let passed = std::pin::pin!(tokio::task::unconstrained(self.sleep.as_mut())).poll(cx);
+            passed.map(|()| self.after)
         }
     }
 
@@ -125,6 +127,8 @@ mod imp {
 
 #[cfg(not(all(feature = "tokio", not(loom))))]
 mod imp {
+    use std::future::Future;
+    use std::pin::Pin;
     use std::sync::Arc;
     use std::task::{Context, Poll};
     use std::time::Duration;
@@ -168,13 +172,11 @@ mod imp {
     /// There is no clock: nobody makes one.
     pub(crate) struct Deadline(());
 
-    impl Deadline {
-        pub(crate) fn poll_passed(&mut self, _: &mut Context<'_>) -> Poll<()> {
-            Poll::Pending
-        }
+    impl Future for Deadline {
+        type Output = Duration;
 
-        pub(crate) fn duration(&self) -> Duration {
-            Duration::MAX
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Duration> {
+            Poll::Pending
         }
     }
 }

@@ -12,10 +12,10 @@
 //! # Who may touch what
 //! | field | who | when |
 //! |---|---|---|
-//! | `key` | anybody | always; it never changes |
+//! | `hull.key` | anybody | always; it never changes |
 //! | `core.state` | anybody | under its lock, which is held for a few lines and never over user code |
-//! | `berth` | who has the seat | until it gives the seat up |
-//! | `outcome` | written once, by who lands the flight; read by anybody | after the phase is `Landed` |
+//! | `berth`, `core.clock` | who has the seat | until it gives the seat up |
+//! | `hull.outcome` | written once, by who lands the flight; read by anybody | after the phase is `Landed` |
 //!
 //! # Invariants
 //! 1. The work is polled or dropped by who has the seat, and by nobody else.
@@ -50,7 +50,7 @@ pub(crate) use phase::{Core, Join, Stake};
 pub(crate) use ring::{Aboard, Link, enter, same, waits_on_us};
 
 use crate::error::{Cancelled, Panicked, ReduceError, TimedOut, message_of};
-use berth::{Berth, Progress};
+use berth::Berth;
 
 /// What a flight comes to.
 pub(crate) type Outcome<V> = Result<V, ReduceError>;
@@ -109,6 +109,12 @@ pub(crate) struct Kind {
     pub(crate) value: TypeId,
 }
 
+impl Kind {
+    pub(crate) fn of<K: 'static, V: 'static>() -> Self {
+        Self { key: TypeId::of::<K>(), value: TypeId::of::<V>() }
+    }
+}
+
 /// The table that a flight has its row in.
 pub(crate) trait Rows: Send + Sync {
     /// Takes the row of this very flight out, if it is still there.
@@ -125,11 +131,7 @@ pub(crate) trait HoldsRows {
 /// A flight, whatever its types.
 pub(crate) trait Craft: Send + Sync {
     fn core(&self) -> &Core;
-    fn kind(&self) -> Kind;
-    fn key(&self) -> &dyn Any;
-    /// An `Outcome<V>`, once landed with more than one caller.
-    fn outcome(&self) -> Option<&dyn Any>;
-    fn describe(&self) -> String;
+    fn hull(&self) -> &dyn Hulled;
     /// Wakes the flight, not one of its callers.
     fn waker(self: Arc<Self>) -> Waker;
     /// Polls the work. By who has the seat. `mine` is an `Option<Outcome<V>>`, filled if the driver turns
@@ -145,76 +147,121 @@ pub(crate) trait Craft: Send + Sync {
     fn clear(&self);
 }
 
-pub(crate) struct Flight<K, V, F> {
-    core: Core,
+/// What a flight has whatever its work.
+pub(crate) trait Hulled {
+    fn kind(&self) -> Kind;
+    fn key(&self) -> &dyn Any;
+    /// An `OnceLock<Outcome<V>>`, filled once landed with more than one caller.
+    fn place(&self) -> &dyn Any;
+    fn types(&self) -> (&'static str, &'static str);
+}
+
+struct Hull<K, V> {
     key: K,
     outcome: OnceLock<Outcome<V>>,
-    berth: Berth<F>,
 }
 
-impl<K, V, F> Flight<K, V, F>
-where
-    K: Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-    F: Future<Output = V> + Send + 'static,
-{
-    /// A flight whose leader is in the seat and has yet to board the work. In an `Arc` for good: see
-    /// `berth.rs`.
-    pub(crate) fn new(core: Core, key: K) -> Arc<Self> {
-        Arc::new(Self { core, key, outcome: OnceLock::new(), berth: Berth::new() })
-    }
-
-    pub(crate) fn key(&self) -> &K {
-        &self.key
-    }
-
-    /// Takes the work in. By the leader, before it is polled.
-    #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
-    pub(crate) fn board(&self, work: F, deadline: Option<Deadline>) {
-        // SAFETY: a flight is made with its leader in the seat, who boards before it gives the seat up.
-        unsafe { self.berth.board(work, deadline) };
-    }
-
-    /// Ends the flight with an outcome; see [`land`].
-    pub(crate) fn land(
-        &self,
-        outcome: Outcome<V>,
-        rows: &dyn Rows,
-        driver_is_caller: bool,
-    ) -> Option<Outcome<V>> {
-        land(self, &self.outcome, outcome, rows, driver_is_caller)
-    }
-
-    /// A clone of what everybody gets, made with no lock held.
-    pub(crate) fn landed(&self) -> Outcome<V> {
-        self.outcome.get().cloned().expect("stored when the flight landed with followers")
-    }
-}
-
-impl<K, V, F> Craft for Flight<K, V, F>
-where
-    K: Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-    F: Future<Output = V> + Send + 'static,
-{
-    fn core(&self) -> &Core {
-        &self.core
-    }
-
+impl<K: 'static, V: 'static> Hulled for Hull<K, V> {
     fn kind(&self) -> Kind {
-        Kind { key: TypeId::of::<K>(), value: TypeId::of::<V>() }
+        Kind::of::<K, V>()
     }
 
     fn key(&self) -> &dyn Any {
         &self.key
     }
 
-    fn outcome(&self) -> Option<&dyn Any> {
-        self.outcome.get().map(|outcome| outcome as &dyn Any)
+    fn place(&self) -> &dyn Any {
+        &self.outcome
     }
 
-    fn describe(&self) -> String {
-        describe(self.core.site, type_name::<K>(), type_name::<V>())
+    fn types(&self) -> (&'static str, &'static str) {
+        (type_name::<K>(), type_name::<V>())
+    }
+}
+
+impl dyn Craft + '_ {
+    pub(crate) fn kind(&self) -> Kind {
+        self.hull().kind()
+    }
+
+    pub(crate) fn key(&self) -> &dyn Any {
+        self.hull().key()
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        let (key, value) = self.hull().types();
+        describe(self.core().site, key, value)
+    }
+
+    fn place<V: 'static>(&self) -> &OnceLock<Outcome<V>> {
+        self.hull().place().downcast_ref().expect("the table compares value types")
+    }
+
+    /// Drops the work and the clock. By who has the seat.
+    pub(crate) fn unload(&self) {
+        quietly(|| self.clear());
+        quietly(|| self.core().stop_clock());
+    }
+
+    /// A clone of what everybody gets, made with no lock held.
+    pub(crate) fn landed<V: Clone + 'static>(&self) -> Outcome<V> {
+        self.place().get().cloned().expect("stored when the flight landed with followers")
+    }
+
+    /// Ends the flight, whose work is gone by now or never was. By who has the seat. Gives the outcome back
+    /// if the driver, a caller, is the only one to want it.
+    pub(crate) fn land<V: 'static>(
+        &self,
+        outcome: Outcome<V>,
+        rows: &dyn Rows,
+        driver_is_caller: bool,
+    ) -> Option<Outcome<V>> {
+        rows.free(self.core());
+        let mut outcome = Some(outcome);
+        phase::land(self, driver_is_caller, || {
+            if let Some(outcome) = outcome.take() {
+                let stored = self.place().set(outcome);
+                debug_assert!(stored.is_ok(), "a flight lands once");
+            }
+        });
+        outcome
+    }
+}
+
+pub(crate) struct Flight<K, V, F> {
+    core: Core,
+    hull: Hull<K, V>,
+    berth: Berth<F>,
+}
+
+impl<K, V, F> Flight<K, V, F> {
+    /// A flight whose leader is in the seat, with its work, or to board it yet. In an `Arc` for good: see
+    /// `berth.rs`.
+    pub(crate) fn new(core: Core, key: K, work: Option<F>) -> Arc<Self> {
+        let hull = Hull { key, outcome: OnceLock::new() };
+        Arc::new(Self { core, hull, berth: Berth::new(work) })
+    }
+
+    /// Takes the work in. By the leader, before it is polled.
+    #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
+    pub(crate) fn board(&self, work: F) {
+        // SAFETY: a flight is made with its leader in the seat, who boards before it gives the seat up.
+        unsafe { self.berth.board(work) };
+    }
+}
+
+impl<K, V, F> Craft for Flight<K, V, F>
+where
+    K: Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    F: Future<Output = V> + Send + 'static,
+{
+    fn core(&self) -> &Core {
+        &self.core
+    }
+
+    fn hull(&self) -> &dyn Hulled {
+        &self.hull
     }
 
     fn waker(self: Arc<Self>) -> Waker {
@@ -231,14 +278,7 @@ where
     ) -> Poll<()> {
         // SAFETY: the caller has the seat, as `Craft` asks. `new` makes every flight inside an `Arc`, and
         // nothing moves a flight out of one.
-        let polled = catch_unwind(AssertUnwindSafe(|| unsafe { self.berth.poll(cx) }));
-        let over = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(progress)) => Ok(progress),
-            Err(payload) => Err(payload),
-        };
-        settle(self, &self.outcome, over, rows, mine, aboard);
-        Poll::Ready(())
+        step(self, cx, rows, mine, aboard, &|cx| unsafe { self.berth.poll(cx) })
     }
 
     #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
@@ -251,7 +291,7 @@ where
 impl<K, V, F> Wake for Flight<K, V, F>
 where
     K: Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
     F: Future<Output = V> + Send + 'static,
 {
     fn wake(self: Arc<Self>) {
@@ -266,7 +306,7 @@ where
 // What follows does not know the type of the work: there is one for every function in a program, and
 // each line that knows it is compiled for each.
 
-fn describe(site: Site, key: &str, value: &str) -> String {
+pub(crate) fn describe(site: Site, key: &str, value: &str) -> String {
     match site {
         Site::Function(id) => format!("`{}`", id().1),
         Site::Open | Site::Wrap(_) => format!("the call of `{value}` keyed by `{key}`"),
@@ -293,52 +333,35 @@ fn stranded(flight: &dyn Craft, payload: Box<dyn Any + Send>) -> ReduceError {
     ReduceError::Cancelled(Cancelled::new(flight.describe(), reason))
 }
 
-/// The work is over, or has panicked. By who has the seat.
-fn settle<V: 'static>(
+/// Polls the work by `poll`, then the clock. By who has the seat.
+fn step<V: 'static>(
     flight: &dyn Craft,
-    place: &OnceLock<Outcome<V>>,
-    over: Result<Progress<V>, Box<dyn Any + Send>>,
+    cx: &mut Context<'_>,
     rows: &dyn Rows,
     mine: Option<&mut dyn Any>,
     aboard: Aboard,
-) {
-    let outcome = match over {
-        Ok(Progress::Done(value)) => Ok(value),
-        Ok(Progress::TimedOut(at)) => {
-            Err(ReduceError::TimedOut(TimedOut::new(flight.describe(), at.duration())))
-        }
-        Ok(Progress::NoClock(payload)) => Err(stranded(flight, payload)),
+    poll: &dyn Fn(&mut Context<'_>) -> Option<Poll<V>>,
+) -> Poll<()> {
+    let outcome = match catch_unwind(AssertUnwindSafe(|| poll(cx))) {
+        Ok(Some(Poll::Ready(value))) => Ok(value),
+        Ok(Some(Poll::Pending)) => match flight.core().poll_clock(cx) {
+            None => return Poll::Pending,
+            Some(Ok(limit)) => Err(ReduceError::TimedOut(TimedOut::new(flight.describe(), limit))),
+            Some(Err(payload)) => Err(stranded(flight, payload)),
+        },
+        Ok(None) => unreachable!("the work stays until it is cleared, and then nobody polls"),
         Err(payload) => Err(wreck(flight, payload)),
     };
     // Still in the air: a destructor that calls for its own key is told so, not left waiting.
-    quietly(|| flight.clear());
+    flight.unload();
     // But whoever is woken by the landing is not inside of it.
     drop(aboard);
-    let left = land(flight, place, outcome, rows, mine.is_some());
+    let left = flight.land(outcome, rows, mine.is_some());
     match mine.and_then(|mine| mine.downcast_mut::<Option<Outcome<V>>>()) {
         Some(mine) => *mine = left,
         None => quietly(|| drop(left)),
     }
-}
-
-/// Ends a flight with an outcome. By who has the seat; the work is gone by now, or never was. Gives the
-/// outcome back if the driver, a caller, is the only one to want it.
-fn land<V>(
-    flight: &dyn Craft,
-    place: &OnceLock<Outcome<V>>,
-    outcome: Outcome<V>,
-    rows: &dyn Rows,
-    driver_is_caller: bool,
-) -> Option<Outcome<V>> {
-    rows.free(flight.core());
-    let mut outcome = Some(outcome);
-    phase::land(flight, driver_is_caller, || {
-        if let Some(outcome) = outcome.take() {
-            let stored = place.set(outcome);
-            debug_assert!(stored.is_ok(), "a flight lands once");
-        }
-    });
-    outcome
+    Poll::Ready(())
 }
 
 /// Runs what may panic where no caller is to blame: a destructor, a waker. The panic hook has reported

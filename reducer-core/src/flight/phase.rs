@@ -4,12 +4,15 @@
 
 use std::any::Any;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use super::berth::Berth;
 use super::calls::Calls;
-use super::host::{Home, Lift};
+use super::host::{Deadline, Home, Lift};
 use super::waiters::{Side, Waiter, Waiters};
 use super::{Craft, Rows, Site, quietly, ring};
 use crate::sync::{Mutex, MutexGuard};
@@ -45,6 +48,7 @@ pub(crate) struct Core {
     pub(crate) hash: u64,
     pub(crate) site: Site,
     state: Mutex<State>,
+    clock: Berth<Box<Deadline>>,
 }
 
 pub(crate) struct State {
@@ -93,7 +97,13 @@ pub(crate) enum Turn {
 
 impl Core {
     /// A flight with its leader aboard and in the seat.
-    pub(crate) fn new(hash: u64, site: Site, detached: bool, lift: Option<Lift>) -> Self {
+    pub(crate) fn new(
+        hash: u64,
+        site: Site,
+        detached: bool,
+        lift: Option<Lift>,
+        clock: Option<Box<Deadline>>,
+    ) -> Self {
         let state = State {
             phase: Phase::Flying,
             seated: true,
@@ -109,7 +119,7 @@ impl Core {
             host: None,
             waits: None,
         };
-        Self { hash, site, state: Mutex::new(state) }
+        Self { hash, site, state: Mutex::new(state), clock: Berth::new(clock) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -180,6 +190,28 @@ impl Core {
             drop(state);
             fresh = Some(cx.waker().clone());
         }
+    }
+
+    /// Whether the flight's time is over, and how long it was; or what the clock said when it panicked, as
+    /// it does when its runtime is gone. By who has the seat.
+    #[allow(unsafe_code, reason = "the seat and the place; argued in berth.rs")]
+    pub(super) fn poll_clock(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Option<Result<Duration, Box<dyn Any + Send>>> {
+        // SAFETY: the caller has the seat. A core is part of a flight, which is in an `Arc` for good.
+        match catch_unwind(AssertUnwindSafe(|| unsafe { self.clock.poll(cx) })) {
+            Ok(None | Some(Poll::Pending)) => None,
+            Ok(Some(Poll::Ready(limit))) => Some(Ok(limit)),
+            Err(payload) => Some(Err(payload)),
+        }
+    }
+
+    /// By who has the seat. The clock has a waker of the flight, and would keep it for ever.
+    #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
+    pub(super) fn stop_clock(&self) {
+        // SAFETY: the caller has the seat.
+        unsafe { self.clock.clear() };
     }
 
     /// The flight's own task is polled.
@@ -459,7 +491,7 @@ fn end(flight: &Arc<dyn Craft>, rows: &dyn Rows) {
     let mut link = ring::Link::default();
     let _ = link.refresh(flight);
     let aboard = ring::enter(Arc::clone(flight));
-    quietly(|| flight.clear());
+    flight.unload();
     drop(aboard);
     link.cut(flight);
     rows.free(flight.core());

@@ -88,10 +88,10 @@ impl Waiters {
 
     /// Whether `waiter` stands in `side` already and would wake the same task as `waker`.
     pub(crate) fn has(&mut self, waiter: Pin<&Waiter>, side: Side, waker: &Waker) -> bool {
+        let node = waiter.node.get_mut();
         // SAFETY: `&mut self` is the lock; see the module.
-        waiter.node.with_mut(|node| unsafe {
-            (*node).side == side && (*node).waker.as_ref().is_some_and(|old| old.will_wake(waker))
-        })
+        let node = unsafe { node.deref() };
+        node.side == side && node.waker.as_ref().is_some_and(|old| old.will_wake(waker))
     }
 
     /// Puts `waiter` at the end of `side` with `waker`; gives back the waker it replaces, to be dropped
@@ -117,25 +117,23 @@ impl Waiters {
             // SAFETY: what is linked has not been dropped: it is pinned, and removed before it is. No two
             // of these accesses overlap.
             unsafe {
-                prev = (*next).node.with_mut(|node| std::mem::replace(&mut (*node).prev, this));
-                (*prev).node.with_mut(|node| (*node).next = this);
+                prev = std::mem::replace(&mut (*next).node.get_mut().deref().prev, this);
+                (*prev).node.get_mut().deref().next = this;
             }
         }
         // SAFETY: `&mut self` is the lock, and this the only access to the node now.
-        waiter.node.with_mut(|node| unsafe {
-            *node = Node { waker: Some(waker), side, prev, next };
-        });
+        unsafe { *waiter.node.get_mut().deref() = Node { waker: Some(waker), side, prev, next } };
         old
     }
 
     /// Unlinks `waiter`, if it is linked, and gives back its waker.
     pub(crate) fn remove(&mut self, waiter: Pin<&Waiter>) -> Option<Waker> {
         let this: *const Waiter = waiter.get_ref();
+        let node = waiter.node.get_mut();
         // SAFETY: `&mut self` is the lock.
-        let (waker, side, prev, next) = waiter.node.with_mut(|node| unsafe {
-            let waker = (*node).waker.take()?;
-            Some((waker, (*node).side, (*node).prev, (*node).next))
-        })?;
+        let Node { waker, side, prev, next } = unsafe { node.deref() };
+        let (waker, side, prev, next) = (waker.take()?, *side, *prev, *next);
+        drop(node);
         let (head, len) = self.queue(side);
         *len -= 1;
         if next == this {
@@ -147,8 +145,8 @@ impl Waiters {
         }
         // SAFETY: what a node is linked to is linked as well, hence alive. No two accesses overlap.
         unsafe {
-            (*prev).node.with_mut(|node| (*node).next = next);
-            (*next).node.with_mut(|node| (*node).prev = prev);
+            (*prev).node.get_mut().deref().next = next;
+            (*next).node.get_mut().deref().prev = prev;
         }
         Some(waker)
     }

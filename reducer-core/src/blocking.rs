@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use crate::call::{Place, Work};
 use crate::error::ReduceError;
 use crate::flight::{
-    Core, Craft, Flight, HoldsRows, Link, Outcome, Site, Stake, Waiting, enter, quietly, wreck,
+    Craft, Flight, HoldsRows, Hull, Link, Outcome, Site, Stake, Waiting, enter, quietly, wreck,
 };
 use crate::key::{ByEq, Key, Same};
 use crate::reducer::{Reduced, Reducer, Role};
@@ -25,8 +25,8 @@ where
     K: Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    fn launch(&mut self, core: Core, key: K) -> (Arc<dyn Craft>, Option<Place>) {
-        (Flight::new(core, key, None::<std::future::Pending<V>>), None)
+    fn launch(&mut self, hull: Hull<K, V>) -> (Arc<dyn Craft>, Option<Place>) {
+        (Flight::new(hull, None::<std::future::Pending<V>>), None)
     }
 }
 

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::error::ReduceError;
-use crate::flight::{Core, Craft, Flight, HoldsRows, Site, Stake, Waiting, enter, quietly};
+use crate::flight::{Craft, Flight, HoldsRows, Hull, Site, Stake, Waiting, enter, quietly};
 use crate::key::{ByEq, Key, Owned, Same};
 use crate::reducer::{Reduced, Reducer, Role};
 use crate::registry::{Admission, Options};
@@ -23,7 +23,7 @@ use crate::registry::{Admission, Options};
 pub(crate) trait Work<K, V> {
     /// A flight with its leader in the seat, and the work aboard or a place for it. Called under a lock: runs
     /// no user code. Not called twice.
-    fn launch(&mut self, core: Core, key: K) -> (Arc<dyn Craft>, Option<Place>);
+    fn launch(&mut self, hull: Hull<K, V>) -> (Arc<dyn Craft>, Option<Place>);
 
     /// Builds the work if it is not aboard yet, in the name of `flight`: what it calls is called from inside.
     /// The error is what that said when it panicked.
@@ -48,8 +48,8 @@ where
     V: Send + Sync + 'static,
     F: Future<Output = V> + Send + 'static,
 {
-    fn launch(&mut self, core: Core, key: K) -> (Arc<dyn Craft>, Option<Place>) {
-        (Flight::new(core, key, self.0.take()), None)
+    fn launch(&mut self, hull: Hull<K, V>) -> (Arc<dyn Craft>, Option<Place>) {
+        (Flight::new(hull, self.0.take()), None)
     }
 }
 
@@ -63,8 +63,8 @@ where
     W: FnOnce() -> F,
     F: Future<Output = V> + Send + 'static,
 {
-    fn launch(&mut self, core: Core, key: K) -> (Arc<dyn Craft>, Option<Place>) {
-        launch_empty::<K, V, F>(core, key)
+    fn launch(&mut self, hull: Hull<K, V>) -> (Arc<dyn Craft>, Option<Place>) {
+        launch_empty::<K, V, F>(hull)
     }
 
     fn begin(
@@ -87,8 +87,8 @@ where
     W: Fn(K) -> F,
     F: Future<Output = V> + Send + 'static,
 {
-    fn launch(&mut self, core: Core, key: K) -> (Arc<dyn Craft>, Option<Place>) {
-        launch_empty::<K, V, F>(core, key)
+    fn launch(&mut self, hull: Hull<K, V>) -> (Arc<dyn Craft>, Option<Place>) {
+        launch_empty::<K, V, F>(hull)
     }
 
     fn begin(
@@ -101,13 +101,13 @@ where
     }
 }
 
-fn launch_empty<K, V, F>(core: Core, key: K) -> (Arc<dyn Craft>, Option<Place>)
+fn launch_empty<K, V, F>(hull: Hull<K, V>) -> (Arc<dyn Craft>, Option<Place>)
 where
     K: Send + Sync + 'static,
     V: Send + Sync + 'static,
     F: Future<Output = V> + Send + 'static,
 {
-    let flight = Flight::<K, V, F>::new(core, key, None);
+    let flight = Flight::<K, V, F>::new(hull, None);
     (Arc::clone(&flight) as Arc<dyn Craft>, Some(flight))
 }
 
@@ -119,7 +119,7 @@ fn board<K, V, F>(
 where
     K: Send + Sync + 'static,
     V: Send + Sync + 'static,
-    F: Send + 'static,
+    F: Future<Output = V> + Send + 'static,
 {
     let aboard = enter(Arc::clone(flight));
     let work = catch_unwind(AssertUnwindSafe(build))?;

@@ -22,8 +22,8 @@ use hashbrown::HashTable;
 use crate::call::{Place, Work};
 use crate::error::{Overloaded, Panicked, ReduceError};
 use crate::flight::{
-    Core, Craft, Deadline, Join, Kind, Lift, Rows, Site, describe, quietly, same, waits_on_us,
-    wreck,
+    Core, Craft, Deadline, Hull, Join, Kind, Lift, Rows, Site, describe, quietly, same,
+    waits_on_us, wreck,
 };
 use crate::key::{Key, KeyHasher, Same};
 use crate::sync::{Mutex, MutexGuard};
@@ -106,7 +106,7 @@ impl<K: 'static, S: Same<K>, V> Seeker for Leading<'_, K, S, V> {
     }
 
     fn launch(&mut self, core: Core) -> Option<Arc<dyn Craft>> {
-        let (flight, place) = self.work.launch(core, self.key.take()?);
+        let (flight, place) = self.work.launch(Hull::new(core, self.key.take()?));
         self.place = place;
         Some(flight)
     }

@@ -32,7 +32,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 
 mod berth;
 mod caller;
@@ -41,6 +41,7 @@ mod host;
 mod phase;
 mod ring;
 mod waiters;
+mod waker;
 
 pub(crate) use caller::Waiting;
 #[cfg(all(feature = "tokio", not(loom)))]
@@ -67,20 +68,24 @@ pub(crate) enum Site {
     Wrap(u64),
 }
 
-/// A type that stands for one function, and its name.
+/// A type that stands for one function, and the type's name.
 pub(crate) type SiteId = (TypeId, &'static str);
 
 impl Site {
     /// The site that the type `C` stands for.
     pub(crate) fn of<C: 'static>() -> Self {
-        Self::Function(|| {
-            // The marker is a closure in the function, and the function's own body may be one.
-            let mut name = type_name::<C>();
-            while let Some(around) = name.strip_suffix("::{{closure}}") {
-                name = around;
-            }
-            (TypeId::of::<C>(), name)
-        })
+        Self::Function(|| (TypeId::of::<C>(), type_name::<C>()))
+    }
+
+    /// The path of the function, if it is one.
+    pub(crate) fn path(self) -> Option<&'static str> {
+        let Self::Function(id) = self else { return None };
+        // The marker is a closure in the function, and the function's own body may be one.
+        let mut path = id().1;
+        while let Some(around) = path.strip_suffix("::{{closure}}") {
+            path = around;
+        }
+        Some(path)
     }
 
     pub(crate) fn next_wrap() -> Self {
@@ -132,8 +137,6 @@ pub(crate) trait HoldsRows {
 pub(crate) trait Craft: Send + Sync {
     fn core(&self) -> &Core;
     fn hull(&self) -> &dyn Hulled;
-    /// Wakes the flight, not one of its callers.
-    fn waker(self: Arc<Self>) -> Waker;
     /// Polls the work. By who has the seat. `mine` is an `Option<Outcome<V>>`, filled if the driver turns
     /// out to be the only caller; `aboard` is given back before anybody is woken.
     fn step(
@@ -156,9 +159,17 @@ pub(crate) trait Hulled {
     fn types(&self) -> (&'static str, &'static str);
 }
 
-struct Hull<K, V> {
+#[repr(C)] // begins with its core: `waker.rs`
+pub(crate) struct Hull<K, V> {
+    core: Core,
     key: K,
     outcome: OnceLock<Outcome<V>>,
+}
+
+impl<K, V> Hull<K, V> {
+    pub(crate) fn new(core: Core, key: K) -> Self {
+        Self { core, key, outcome: OnceLock::new() }
+    }
 }
 
 impl<K: 'static, V: 'static> Hulled for Hull<K, V> {
@@ -228,18 +239,23 @@ impl dyn Craft + '_ {
     }
 }
 
+#[repr(C)] // begins with its core: `waker.rs`
 pub(crate) struct Flight<K, V, F> {
-    core: Core,
     hull: Hull<K, V>,
     berth: Berth<F>,
 }
 
-impl<K, V, F> Flight<K, V, F> {
+impl<K, V, F> Flight<K, V, F>
+where
+    K: Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    F: Future<Output = V> + Send + 'static,
+{
     /// A flight whose leader is in the seat, with its work, or to board it yet. In an `Arc` for good: see
     /// `berth.rs`.
-    pub(crate) fn new(core: Core, key: K, work: Option<F>) -> Arc<Self> {
-        let hull = Hull { key, outcome: OnceLock::new() };
-        Arc::new(Self { core, hull, berth: Berth::new(work) })
+    pub(crate) fn new(mut hull: Hull<K, V>, work: Option<F>) -> Arc<Self> {
+        hull.core.widen = |flight| flight.cast::<Self>();
+        Arc::new(Self { hull, berth: Berth::new(work) })
     }
 
     /// Takes the work in. By the leader, before it is polled.
@@ -257,15 +273,11 @@ where
     F: Future<Output = V> + Send + 'static,
 {
     fn core(&self) -> &Core {
-        &self.core
+        &self.hull.core
     }
 
     fn hull(&self) -> &dyn Hulled {
         &self.hull
-    }
-
-    fn waker(self: Arc<Self>) -> Waker {
-        Waker::from(self)
     }
 
     #[allow(unsafe_code, reason = "the seat and the place; argued in berth.rs")]
@@ -288,34 +300,14 @@ where
     }
 }
 
-impl<K, V, F> Wake for Flight<K, V, F>
-where
-    K: Send + Sync + 'static,
-    V: Send + Sync + 'static,
-    F: Future<Output = V> + Send + 'static,
-{
-    fn wake(self: Arc<Self>) {
-        notify(self);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        notify(Arc::clone(self) as Arc<dyn Craft>);
-    }
-}
-
 // What follows does not know the type of the work: there is one for every function in a program, and
 // each line that knows it is compiled for each.
 
 pub(crate) fn describe(site: Site, key: &str, value: &str) -> String {
-    match site {
-        Site::Function(id) => format!("`{}`", id().1),
-        Site::Open | Site::Wrap(_) => format!("the call of `{value}` keyed by `{key}`"),
+    match site.path() {
+        Some(path) => format!("`{path}`"),
+        None => format!("the call of `{value}` keyed by `{key}`"),
     }
-}
-
-fn notify(flight: Arc<dyn Craft>) {
-    phase::notify(&flight);
-    quietly(|| drop(flight));
 }
 
 /// What a panic of the work means for its callers.

@@ -14,6 +14,7 @@ use super::berth::Berth;
 use super::calls::Calls;
 use super::host::{Deadline, Home, Lift};
 use super::waiters::{Side, Waiter, Waiters};
+use super::waker::{self, Widen};
 use super::{Craft, Rows, Site, quietly, ring};
 use crate::sync::{Mutex, MutexGuard};
 
@@ -45,6 +46,7 @@ pub(crate) enum Stake {
 
 /// The part of a flight that does not depend on its types.
 pub(crate) struct Core {
+    pub(super) widen: Widen,
     pub(crate) hash: u64,
     pub(crate) site: Site,
     state: Mutex<State>,
@@ -119,7 +121,7 @@ impl Core {
             host: None,
             waits: None,
         };
-        Self { hash, site, state: Mutex::new(state), clock: Berth::new(clock) }
+        Self { widen: unmade, hash, site, state: Mutex::new(state), clock: Berth::new(clock) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -230,6 +232,11 @@ impl Core {
         drop(old);
         Turn::Wait
     }
+}
+
+/// Of a core that is not in a flight yet.
+fn unmade(_: *const ()) -> *const dyn Craft {
+    unreachable!("`Flight::new` puts another in its place")
 }
 
 /// The far ends of a flight's edges.
@@ -346,10 +353,10 @@ impl<'a> Seat<'a> {
 
     /// Polls the work. `None` when it is ready: the flight has landed, and with it the seat is gone.
     pub(crate) fn drive(self, mine: Option<&mut dyn Any>, home: Option<Home>) -> Option<Self> {
-        let waker = Arc::clone(self.flight).waker();
+        let waker = waker::waker(self.flight);
         let _entered = home.as_ref().map(Home::enter);
         let aboard = ring::enter(Arc::clone(self.flight));
-        let step = self.flight.step(&mut Context::from_waker(&waker), self.rows, mine, aboard);
+        let step = self.flight.step(&mut Context::from_waker(waker.get()), self.rows, mine, aboard);
         match step {
             Poll::Pending => Some(self),
             Poll::Ready(()) => {

@@ -26,7 +26,7 @@ where
     V: Send + Sync + 'static,
 {
     fn launch(&mut self, hull: Hull<K, V>) -> (Arc<dyn Craft>, Option<Place>) {
-        (Flight::new(hull, None::<std::future::Pending<V>>), None)
+        (Flight::new(hull, &mut None::<std::future::Pending<V>>), None)
     }
 }
 

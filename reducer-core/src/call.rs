@@ -34,22 +34,29 @@ pub(crate) trait Work<K, V> {
     ) -> Result<(), Box<dyn Any + Send>> {
         Ok(())
     }
+
+    /// The same apart from its owner, if it borrows nothing.
+    fn to_box(&mut self) -> Option<Box<dyn Work<K, V> + Send>> {
+        None
+    }
 }
 
 /// The flight that is to be boarded, by its full type.
 pub(crate) type Place = Arc<dyn Any + Send + Sync>;
 
 /// The work is there.
-pub(crate) struct Ready<F>(pub(crate) Option<F>);
-
-impl<K, V, F> Work<K, V> for Ready<F>
+impl<K, V, F> Work<K, V> for Option<F>
 where
     K: Send + Sync + 'static,
     V: Send + Sync + 'static,
     F: Future<Output = V> + Send + 'static,
 {
     fn launch(&mut self, hull: Hull<K, V>) -> (Arc<dyn Craft>, Option<Place>) {
-        (Flight::new(hull, self.0.take()), None)
+        (Flight::new(hull, self), None)
+    }
+
+    fn to_box(&mut self) -> Option<Box<dyn Work<K, V> + Send>> {
+        Some(Box::new(self.take()))
     }
 }
 
@@ -107,7 +114,7 @@ where
     V: Send + Sync + 'static,
     F: Future<Output = V> + Send + 'static,
 {
-    let flight = Flight::<K, V, F>::new(hull, None);
+    let flight = Flight::<K, V, F>::new(hull, &mut None);
     (Arc::clone(&flight) as Arc<dyn Craft>, Some(flight))
 }
 

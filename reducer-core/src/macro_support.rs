@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 pub use ::std;
 
 use crate::blocking::{follow_found, lead_or_follow};
-use crate::call::{Ready, Work, board_owned, check_runtime};
+use crate::call::{Work, board_owned, check_runtime};
 use crate::error::ReduceError;
 use crate::flight::{self, Outcome, Stake, Waiting};
 pub use crate::key::parts::{
@@ -30,7 +30,7 @@ pub struct Site(flight::Site);
 /// `marker` is a closure that captures nothing, made in the function: its type knows every generic around.
 #[must_use]
 pub fn site<C: 'static>(_marker: &C) -> Site {
-    Site(flight::Site::of::<C>())
+    Site(flight::Site::Function(flight::site_id::<C>))
 }
 
 /// The reducer of functions that name none.
@@ -41,6 +41,12 @@ pub fn global() -> &'static Reducer {
 
 fn hash<P: Key>(reducer: &Reducer, key: &P) -> u64 {
     reducer.registry.hash_with(|hasher| key.hash(hasher))
+}
+
+/// Says a type, and is never called.
+#[must_use]
+pub fn never<T>() -> T {
+    unreachable!("it stands under `if false`")
 }
 
 /// What there was in flight.
@@ -102,39 +108,31 @@ where
     S: Same<K> + Send + Sync + 'static,
     F: Future<Output = V> + Send + 'static,
 {
-    let mut work = Ready(Some(work));
-    match start_now(miss, &mut work) {
-        Ok(flight) => flight,
-        Err(Obstructed(miss, waiting)) => start_later(miss, waiting, Box::new(work)),
-    }
+    start_any(miss, &mut Some(work))
 }
 
-/// The flight before ours is just being dropped, on another thread. Rare enough for two boxes.
-struct Obstructed<'r, V: 'static, K, S>(Miss<'r, V, K, S>, Waiting<&'r Reducer, V>);
+// What follows does not know the type of the work: see `Work`.
 
-// Neither of these knows the type of the work: see `Work`.
-
-fn start_now<'r, V, K, S>(
-    miss: Miss<'r, V, K, S>,
-    work: &mut dyn Work<K, V>,
-) -> Result<Flight<'r, V>, Obstructed<'r, V, K, S>>
+fn start_any<'r, V, K, S>(miss: Miss<'r, V, K, S>, work: &mut dyn Work<K, V>) -> Flight<'r, V>
 where
     V: Output,
     K: Send + Sync + 'static,
-    S: Same<K>,
+    S: Same<K> + Send + Sync + 'static,
 {
     let Miss { reducer, site, hash, key, same, .. } = miss;
     let mut key = Some(key);
     let waiting = match board_owned(&reducer, site.0, hash, &mut key, &same, work) {
         Ok(waiting) => waiting,
-        Err(error) => return Ok(Flight::failed(error)),
+        Err(error) => return Flight::failed(error),
     };
     match key {
+        // The flight before ours is just being dropped, on another thread. Rare enough for two boxes.
         Some(key) if waiting.stake() == Stake::Bystander => {
             let miss = Miss { reducer, site, hash, key, same, value: PhantomData };
-            Err(Obstructed(miss, waiting))
+            let work = work.to_box().expect("what is ready can be moved");
+            start_later(miss, waiting, work)
         }
-        _ => Ok(Flight::aboard(waiting)),
+        _ => Flight::aboard(waiting),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 #[cfg(feature = "tokio")]
 use std::time::Duration;
 
-use crate::call::{Build, Call, Ready, TryCall, Work, Wrapped};
+use crate::call::{Build, Call, TryCall, Work, Wrapped};
 use crate::flight::{HoldsRows, Rows, Site};
 use crate::key::{ByEq, ByRef, Owned};
 use crate::registry::{Options, Registry};
@@ -104,7 +104,7 @@ impl Reducer {
         K: Hash + Eq + Send + Sync + 'static,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        Call(self.call(key, Ready(Some(work))))
+        Call(self.call(key, Some(work)))
     }
 
     /// As [`reduce`](Self::reduce), and tells the caller's [`Role`]; what `reduce` panics with is the error.
@@ -140,7 +140,7 @@ impl Reducer {
         K: Hash + Eq + Send + Sync + 'static,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        self.call(key, Ready(Some(work)))
+        self.call(key, Some(work))
     }
 
     /// As [`reduce`](Self::reduce), with work that only the leader builds: a follower's future stays small,
@@ -200,7 +200,7 @@ impl Reducer {
         Q: Hash + Eq + ToOwned<Owned: Hash + Eq + Send + Sync + 'static> + ?Sized,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        Call(TryCall::new(self, Site::Open, ByRef(key), Ready(Some(work))))
+        Call(TryCall::new(self, Site::Open, ByRef(key), Some(work)))
     }
 
     fn call<K, W, V>(&self, key: K, work: W) -> OpenCall<'_, K, W, V>

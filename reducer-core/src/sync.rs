@@ -25,38 +25,29 @@ mod imp {
         }
     }
 
-    /// loom's interface, so that loom can see who reads and writes at the same time.
-    #[derive(Debug)]
-    pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+    pub(crate) use std::cell::UnsafeCell;
 
-    impl<T> UnsafeCell<T> {
-        pub(crate) const fn new(value: T) -> Self {
-            Self(std::cell::UnsafeCell::new(value))
-        }
-
-        pub(crate) fn get_mut(&self) -> MutPtr<T> {
-            MutPtr(self.0.get())
-        }
+    macro_rules! access {
+        ($cell:expr) => {
+            &mut *$cell.get()
+        };
     }
-
-    /// An access, from here to its drop.
-    pub(crate) struct MutPtr<T>(*mut T);
-
-    impl<T> MutPtr<T> {
-        /// # Safety
-        /// There is no other access meanwhile.
-        #[allow(unsafe_code, reason = "as loom has it; only `flight` calls it, and argues")]
-        #[allow(clippy::mut_from_ref, reason = "as loom has it")]
-        pub(crate) unsafe fn deref(&self) -> &mut T {
-            // SAFETY: the caller's.
-            unsafe { &mut *self.0 }
-        }
-    }
+    /// What a cell holds, for the statement that asks: loom sees who asks at the same time. To be called in
+    /// an `unsafe` block that argues there is no other access meanwhile. A macro, for it is compiled with
+    /// every work.
+    pub(crate) use access;
 }
 
 #[cfg(loom)]
 mod imp {
     pub(crate) use loom::cell::UnsafeCell;
+
+    macro_rules! access {
+        ($cell:expr) => {
+            $cell.get_mut().deref()
+        };
+    }
+    pub(crate) use access;
     pub(crate) use loom::sync::atomic::{AtomicBool, Ordering};
     pub(crate) use loom::thread::{self, Thread};
     pub(crate) use loom::thread_local;

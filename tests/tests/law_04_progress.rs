@@ -161,8 +161,10 @@ fn polls_of_a_crowd(polled: &Count, steps: usize, runtime: &tokio::runtime::Runt
                 tokio::spawn(async move {
                     let mut call = std::pin::pin!(reducer.reduce(1, work(gate)));
                     std::future::poll_fn(|cx| {
+                        let polled_now = call.as_mut().poll(cx);
+                        // After the poll: who is counted has joined.
                         polled.add();
-                        call.as_mut().poll(cx)
+                        polled_now
                     })
                     .await;
                 })

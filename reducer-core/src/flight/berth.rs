@@ -17,48 +17,34 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::sync::UnsafeCell;
+use crate::sync::{UnsafeCell, access};
 
 /// Holds the work of one flight, or its clock.
-pub(crate) struct Berth<F>(UnsafeCell<Option<F>>);
+pub(crate) struct Berth<F>(pub(super) UnsafeCell<Option<F>>);
 
 // SAFETY: a `&Berth` alone gives no access; whoever has the seat has the only one, and takes it from the
 // last holder through the lock of the flight's state. So the work is only ever sent, not shared.
 unsafe impl<F: Send> Sync for Berth<F> {}
 
-impl<F> Berth<F> {
-    pub(crate) fn new(work: Option<F>) -> Self {
-        Self(UnsafeCell::new(work))
-    }
-
-    /// Takes the work in. Only once, before the first poll.
-    ///
-    /// # Safety
-    /// The caller has the seat.
-    pub(crate) unsafe fn board(&self, work: F) {
-        let place = self.0.get_mut();
-        // SAFETY: the seat.
-        let place = unsafe { place.deref() };
-        assert!(place.is_none(), "a flight is boarded once");
-        *place = Some(work);
-    }
-
+/// A berth whose work comes to a `V`.
+pub(crate) trait Bound<V> {
     /// Polls the work; `None` if there is none.
     ///
     /// # Safety
     /// The caller has the seat, and the berth never moves again: its flight was made inside an `Arc`, and
     /// nothing takes it out.
-    pub(crate) unsafe fn poll(&self, cx: &mut Context<'_>) -> Option<Poll<F::Output>>
-    where
-        F: Future,
-    {
-        let place = self.0.get_mut();
-        // SAFETY: the seat; and the place. Nothing moves the work out of it (`clear` drops it there), and it
-        // is dropped before its memory goes, with the flight.
-        match unsafe { place.deref() } {
-            Some(work) => Some(unsafe { Pin::new_unchecked(work) }.poll(cx)),
-            None => None,
-        }
+    unsafe fn poll(&self, cx: &mut Context<'_>) -> Option<Poll<V>>;
+}
+
+impl<F> Berth<F> {
+    /// Takes the work in. Only once, before the first poll.
+    ///
+    /// # Safety
+    /// The caller has the seat.
+    pub(crate) unsafe fn board(&self, work: F) {
+        // SAFETY: the seat.
+        let old = unsafe { access!(self.0).replace(work) };
+        debug_assert!(old.is_none(), "a flight is boarded once");
     }
 
     /// Drops the work where it lies.
@@ -66,9 +52,22 @@ impl<F> Berth<F> {
     /// # Safety
     /// The caller has the seat.
     pub(crate) unsafe fn clear(&self) {
-        let place = self.0.get_mut();
         // SAFETY: the seat. A destructor that panics leaves `None` behind all the same.
-        *unsafe { place.deref() } = None;
+        unsafe { *access!(self.0) = None };
+    }
+}
+
+impl<F: Future> Bound<F::Output> for Berth<F> {
+    #[allow(clippy::manual_map, reason = "compiled for every function under the attribute")]
+    unsafe fn poll(&self, cx: &mut Context<'_>) -> Option<Poll<F::Output>> {
+        // SAFETY: the seat; and the place. Nothing moves the work out of it (`clear` drops it there), and it
+        // is dropped before its memory goes, with the flight.
+        unsafe {
+            match access!(self.0) {
+                Some(work) => Some(Pin::new_unchecked(work).poll(cx)),
+                None => None,
+            }
+        }
     }
 }
 

@@ -51,7 +51,8 @@ pub(crate) use phase::{Core, Join, Stake};
 pub(crate) use ring::{Aboard, Link, enter, same, waits_on_us};
 
 use crate::error::{Cancelled, Panicked, ReduceError, TimedOut, message_of};
-use berth::Berth;
+use crate::sync::UnsafeCell;
+use berth::{Berth, Bound};
 
 /// What a flight comes to.
 pub(crate) type Outcome<V> = Result<V, ReduceError>;
@@ -72,11 +73,6 @@ pub(crate) enum Site {
 pub(crate) type SiteId = (TypeId, &'static str);
 
 impl Site {
-    /// The site that the type `C` stands for.
-    pub(crate) fn of<C: 'static>() -> Self {
-        Self::Function(|| (TypeId::of::<C>(), type_name::<C>()))
-    }
-
     /// The path of the function, if it is one.
     pub(crate) fn path(self) -> Option<&'static str> {
         let Self::Function(id) = self else { return None };
@@ -93,6 +89,11 @@ impl Site {
         // Relaxed: only that no two are equal matters.
         Self::Wrap(WRAPS.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+/// Of the function that the type `C` stands for.
+pub(crate) fn site_id<C: 'static>() -> SiteId {
+    (TypeId::of::<C>(), type_name::<C>())
 }
 
 impl PartialEq for Site {
@@ -253,9 +254,14 @@ where
 {
     /// A flight whose leader is in the seat, with its work, or to board it yet. In an `Arc` for good: see
     /// `berth.rs`.
-    pub(crate) fn new(mut hull: Hull<K, V>, work: Option<F>) -> Arc<Self> {
-        hull.core.widen = |flight| flight.cast::<Self>();
-        Arc::new(Self { hull, berth: Berth::new(work) })
+    pub(crate) fn new(mut hull: Hull<K, V>, work: &mut Option<F>) -> Arc<Self> {
+        hull.core.widen = Self::widen;
+        Arc::new(Self { hull, berth: Berth(UnsafeCell::new(work.take())) })
+    }
+
+    /// See `waker.rs`.
+    fn widen(flight: *const ()) -> *const dyn Craft {
+        flight.cast::<Self>()
     }
 
     /// Takes the work in. By the leader, before it is polled.
@@ -280,7 +286,6 @@ where
         &self.hull
     }
 
-    #[allow(unsafe_code, reason = "the seat and the place; argued in berth.rs")]
     fn step(
         &self,
         cx: &mut Context<'_>,
@@ -288,9 +293,7 @@ where
         mine: Option<&mut dyn Any>,
         aboard: Aboard,
     ) -> Poll<()> {
-        // SAFETY: the caller has the seat, as `Craft` asks. `new` makes every flight inside an `Arc`, and
-        // nothing moves a flight out of one.
-        step(self, cx, rows, mine, aboard, &|cx| unsafe { self.berth.poll(cx) })
+        step(self, &self.berth, cx, rows, mine, aboard)
     }
 
     #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
@@ -325,16 +328,19 @@ fn stranded(flight: &dyn Craft, payload: Box<dyn Any + Send>) -> ReduceError {
     ReduceError::Cancelled(Cancelled::new(flight.describe(), reason))
 }
 
-/// Polls the work by `poll`, then the clock. By who has the seat.
+/// Polls the work, then the clock. By who has the seat. `bound` is the flight's berth.
+#[allow(unsafe_code, reason = "the seat and the place; argued in berth.rs")]
 fn step<V: 'static>(
     flight: &dyn Craft,
+    bound: &dyn Bound<V>,
     cx: &mut Context<'_>,
     rows: &dyn Rows,
     mine: Option<&mut dyn Any>,
     aboard: Aboard,
-    poll: &dyn Fn(&mut Context<'_>) -> Option<Poll<V>>,
 ) -> Poll<()> {
-    let outcome = match catch_unwind(AssertUnwindSafe(|| poll(cx))) {
+    // SAFETY: the caller has the seat. `new` makes every flight inside an `Arc`, and nothing moves a flight
+    // out of one.
+    let outcome = match catch_unwind(AssertUnwindSafe(|| unsafe { bound.poll(cx) })) {
         Ok(Some(Poll::Ready(value))) => Ok(value),
         Ok(Some(Poll::Pending)) => match flight.core().poll_clock(cx) {
             None => return Poll::Pending,

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::berth::Berth;
+use super::berth::{Berth, Bound};
 use super::calls::Calls;
 use super::host::{Deadline, Home, Lift};
 use super::waiters::{Side, Waiter, Waiters};
 use super::waker::{self, Widen};
 use super::{Craft, Rows, Site, quietly, ring};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, UnsafeCell};
 
 /// How many wake-ups a shared flight may spend on callers that then find nothing to do, before it moves
 /// to a task of its own. A spawned task costs about as much: like any rent-or-buy choice this never costs
@@ -121,7 +121,13 @@ impl Core {
             host: None,
             waits: None,
         };
-        Self { widen: unmade, hash, site, state: Mutex::new(state), clock: Berth::new(clock) }
+        Self {
+            widen: unmade,
+            hash,
+            site,
+            state: Mutex::new(state),
+            clock: Berth(UnsafeCell::new(clock)),
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {

@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::ptr;
 use std::task::Waker;
 
-use crate::sync::UnsafeCell;
+use crate::sync::{UnsafeCell, access};
 
 /// Which queue a caller waits in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,12 @@ struct Node {
     side: Side,
     prev: *const Waiter,
     next: *const Waiter,
+}
+
+impl Node {
+    fn take(&mut self) -> Option<(Waker, Side, *const Waiter, *const Waiter)> {
+        Some((self.waker.take()?, self.side, self.prev, self.next))
+    }
 }
 
 // SAFETY: the raw pointers are followed only under the lock of the flight (`&mut Waiters`), and a waker
@@ -88,10 +94,11 @@ impl Waiters {
 
     /// Whether `waiter` stands in `side` already and would wake the same task as `waker`.
     pub(crate) fn has(&mut self, waiter: Pin<&Waiter>, side: Side, waker: &Waker) -> bool {
-        let node = waiter.node.get_mut();
+        let has = |node: &mut Node| {
+            node.side == side && node.waker.as_ref().is_some_and(|old| old.will_wake(waker))
+        };
         // SAFETY: `&mut self` is the lock; see the module.
-        let node = unsafe { node.deref() };
-        node.side == side && node.waker.as_ref().is_some_and(|old| old.will_wake(waker))
+        unsafe { has(access!(waiter.node)) }
     }
 
     /// Puts `waiter` at the end of `side` with `waker`; gives back the waker it replaces, to be dropped
@@ -117,23 +124,20 @@ impl Waiters {
             // SAFETY: what is linked has not been dropped: it is pinned, and removed before it is. No two
             // of these accesses overlap.
             unsafe {
-                prev = std::mem::replace(&mut (*next).node.get_mut().deref().prev, this);
-                (*prev).node.get_mut().deref().next = this;
+                prev = std::mem::replace(&mut access!((*next).node).prev, this);
+                access!((*prev).node).next = this;
             }
         }
         // SAFETY: `&mut self` is the lock, and this the only access to the node now.
-        unsafe { *waiter.node.get_mut().deref() = Node { waker: Some(waker), side, prev, next } };
+        unsafe { *access!(waiter.node) = Node { waker: Some(waker), side, prev, next } };
         old
     }
 
     /// Unlinks `waiter`, if it is linked, and gives back its waker.
     pub(crate) fn remove(&mut self, waiter: Pin<&Waiter>) -> Option<Waker> {
         let this: *const Waiter = waiter.get_ref();
-        let node = waiter.node.get_mut();
         // SAFETY: `&mut self` is the lock.
-        let Node { waker, side, prev, next } = unsafe { node.deref() };
-        let (waker, side, prev, next) = (waker.take()?, *side, *prev, *next);
-        drop(node);
+        let (waker, side, prev, next) = unsafe { access!(waiter.node).take() }?;
         let (head, len) = self.queue(side);
         *len -= 1;
         if next == this {
@@ -145,8 +149,8 @@ impl Waiters {
         }
         // SAFETY: what a node is linked to is linked as well, hence alive. No two accesses overlap.
         unsafe {
-            (*prev).node.get_mut().deref().next = next;
-            (*next).node.get_mut().deref().prev = prev;
+            access!((*prev).node).next = next;
+            access!((*next).node).prev = prev;
         }
         Some(waker)
     }

@@ -68,7 +68,7 @@ impl Expansion<'_> {
     //                      Miss(miss) => {
     //                          let kept1 = support::capture(tag);
     //                          support::start::<Result<User, Error>, ..>(miss, async move {
-    //                              if let Some(never) = None::<Result<..>> { return never; }
+    //                              if false { return never::<Result<..>>(); }
     //                              let id = id;
     //                              let tag = kept1.get();
     //                              { body }
@@ -103,8 +103,8 @@ impl Expansion<'_> {
         let body = block(body, body_span);
         let work = quote_spanned! {self.span=>
             async move {
-                if let #s::std::option::Option::Some(never) = #s::std::option::Option::None::<#output> {
-                    return never;
+                if false {
+                    return #s::never::<#output>();
                 }
                 #(#bindings)*
                 #body

@@ -1,5 +1,6 @@
 //! The second door: threads share one execution.
 
+use std::any::type_name;
 use std::cell::Cell;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -102,7 +103,7 @@ impl Reducer {
         V: Clone + Send + Sync + 'static,
     {
         let hash = self.registry.hash_with(|hasher| key.hash(hasher));
-        lead_or_follow(self, hash, Site::Open, key, &ByEq, |_| work())
+        lead_or_follow(self, hash, Site::Open(type_name_of(&work)), key, &ByEq, |_| work())
     }
 
     /// Makes a function of one argument (a tuple for more) into one whose calls share, among threads.
@@ -125,7 +126,7 @@ impl Reducer {
         V: Clone + Send + Sync + 'static,
         F: Fn(A) -> V,
     {
-        let (reducer, site) = (self.clone(), Site::next_wrap());
+        let (reducer, site) = (self.clone(), Site::next_wrap::<F>());
         move |arg: A| {
             let hash = reducer.registry.hash_with(|hasher| arg.hash(hasher));
             match lead_or_follow(&reducer, hash, site, arg, &ByEq, |arg| f(arg.clone())) {
@@ -134,6 +135,11 @@ impl Reducer {
             }
         }
     }
+}
+
+/// The name of a type that has none in the source.
+fn type_name_of<T>(_: &T) -> fn() -> &'static str {
+    type_name::<T>
 }
 
 /// Follows the flight of `key`, or leads one by running `work` here.
@@ -224,9 +230,13 @@ where
     let _ = link.refresh(&flight);
     let aboard = enter(Arc::clone(&flight));
     let key = flight.key().downcast_ref().expect("launched with this key");
-    let result = catch_unwind(AssertUnwindSafe(|| work(key)));
-    drop(aboard);
+    let result = {
+        let _entered = flight.core().span.enter();
+        catch_unwind(AssertUnwindSafe(|| work(key)))
+    };
     let outcome = result.map_err(|payload| wreck(&*flight, payload));
+    flight.tell_landing(reducer.rows(), &outcome);
+    drop(aboard);
     let alone = flight.land(outcome, reducer.rows(), true);
     link.cut(&flight);
     let outcome = alone.unwrap_or_else(|| flight.landed());

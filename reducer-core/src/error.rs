@@ -250,3 +250,29 @@ impl fmt::Display for NoRuntime {
 }
 
 impl Error for NoRuntime {}
+
+/// The hooks of the global reducer could not be set.
+#[derive(Clone, Debug)]
+pub struct SetHooksError {
+    pub(crate) twice: bool,
+}
+
+impl SetHooksError {
+    /// Whether hooks had been set before; if not, the reducer had been used before.
+    #[must_use]
+    pub fn is_twice(&self) -> bool {
+        self.twice
+    }
+}
+
+impl fmt::Display for SetHooksError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.twice {
+            "the global reducer has hooks already: set them once, and put several together by `Hooks::and`"
+        } else {
+            "the global reducer has been used already: set its hooks when the program starts, before the first call"
+        })
+    }
+}
+
+impl Error for SetHooksError {}

@@ -80,6 +80,7 @@ mod blocking;
 mod call;
 mod error;
 mod flight;
+pub mod hooks;
 mod key;
 #[doc(hidden)]
 pub mod macro_support;
@@ -89,10 +90,15 @@ mod sync;
 
 pub use call::Wrapped;
 pub use error::{
-    Cancelled, NoRuntime, Overloaded, Panicked, ReduceError, Reentrant, SharedError, TimedOut,
+    Cancelled, NoRuntime, Overloaded, Panicked, ReduceError, Reentrant, SetHooksError, SharedError,
+    TimedOut,
 };
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub use hooks::MetricsHooks;
+pub use hooks::{Call, DebugHooks, Hooks, StatisticsDetailHooks, StatisticsOverallHooks};
 pub use key::parts::{ByPtr, KeyPart, KeyPartRef, Output};
-pub use reducer::{Reduced, Reducer, ReducerBuilder, Role, reduce};
+pub use reducer::{Reduced, Reducer, ReducerBuilder, Role, reduce, set_global_hooks};
 #[cfg(feature = "macros")]
 #[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
 #[doc = include_str!("reduceable.md")]

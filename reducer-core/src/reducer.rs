@@ -1,5 +1,6 @@
 //! The first door: async calls share one execution.
 
+use std::any::type_name;
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
@@ -8,7 +9,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::call::{Build, Call, TryCall, Work, Wrapped};
+use crate::error::SetHooksError;
 use crate::flight::{HoldsRows, Rows, Site};
+use crate::hooks::{AllHooks, Hooks};
 use crate::key::{ByEq, ByRef, Owned};
 use crate::registry::{Options, Registry};
 
@@ -72,7 +75,6 @@ impl Reducer {
     /// The reducer of the process: [`reduce`] and every `#[reduceable]` function that names no other.
     #[must_use]
     pub fn global() -> &'static Self {
-        static GLOBAL: OnceLock<Reducer> = OnceLock::new();
         GLOBAL.get_or_init(Self::new)
     }
 
@@ -104,7 +106,7 @@ impl Reducer {
         K: Hash + Eq + Send + Sync + 'static,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        Call(self.call(key, Some(work)))
+        Call(self.call(key, type_name::<F>, Some(work)))
     }
 
     /// As [`reduce`](Self::reduce), and tells the caller's [`Role`]; what `reduce` panics with is the error.
@@ -140,7 +142,7 @@ impl Reducer {
         K: Hash + Eq + Send + Sync + 'static,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        self.call(key, Some(work))
+        self.call(key, type_name::<F>, Some(work))
     }
 
     /// As [`reduce`](Self::reduce), with work that only the leader builds: a follower's future stays small,
@@ -171,7 +173,7 @@ impl Reducer {
         K: Hash + Eq + Send + Sync + 'static,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        Call(self.call(key, Build(Some(work))))
+        Call(self.call(key, type_name::<F>, Build(Some(work))))
     }
 
     /// As [`reduce`](Self::reduce), with a borrowed key: a `&str` finds the flight of a `String`. Only the call that leads
@@ -200,15 +202,15 @@ impl Reducer {
         Q: Hash + Eq + ToOwned<Owned: Hash + Eq + Send + Sync + 'static> + ?Sized,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        Call(TryCall::new(self, Site::Open, ByRef(key), Some(work)))
+        Call(TryCall::new(self, Site::Open(type_name::<F>), ByRef(key), Some(work)))
     }
 
-    fn call<K, W, V>(&self, key: K, work: W) -> OpenCall<'_, K, W, V>
+    fn call<K, W, V>(&self, key: K, name: fn() -> &'static str, work: W) -> OpenCall<'_, K, W, V>
     where
         K: Hash + Eq + Send + Sync + 'static,
         W: Work<K, V>,
     {
-        TryCall::new(self, Site::Open, Owned(key), work)
+        TryCall::new(self, Site::Open(name), Owned(key), work)
     }
 
     /// Makes an async function of one argument (a tuple for more) into one whose calls share: the same as
@@ -236,7 +238,7 @@ impl Reducer {
         F: Fn(A) -> Fut,
         Fut: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        let (reducer, site, f) = (self.clone(), Site::next_wrap(), Arc::new(f));
+        let (reducer, site, f) = (self.clone(), Site::next_wrap::<F>(), Arc::new(f));
         move |arg| Wrapped::new(reducer.clone(), site, Arc::clone(&f), arg)
     }
 
@@ -311,6 +313,40 @@ impl HoldsRows for &Reducer {
     }
 }
 
+static GLOBAL: OnceLock<Reducer> = OnceLock::new();
+
+/// Tells `hooks` of every call and flight of [`Reducer::global`]: of every `#[reduceable]` function that names no
+/// reducer, and of [`reduce`]. To be called once, when the program starts; for several, [`Hooks::and`].
+///
+/// # Errors
+/// [`SetHooksError`]: hooks were set before, or the reducer has been used already. Nothing is changed then.
+///
+/// # Examples
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use reducer_core::{StatisticsOverallHooks, set_global_hooks};
+///
+/// let stats = StatisticsOverallHooks::new();
+/// set_global_hooks(stats.clone()).unwrap();
+/// reducer_core::reduce(1, async { "row" }).await;
+/// assert_eq!(stats.total(), 1);
+/// assert!(set_global_hooks(stats).unwrap_err().to_string().contains("once"));
+/// # }
+/// ```
+pub fn set_global_hooks(hooks: impl Hooks) -> Result<(), SetHooksError> {
+    let mut mine = Some(hooks);
+    let global = GLOBAL.get_or_init(|| {
+        let mut builder = ReducerBuilder::default();
+        builder.hooks.extend(mine.take());
+        builder.build()
+    });
+    match mine {
+        None => Ok(()),
+        Some(_) => Err(SetHooksError { twice: global.registry.hooks().is_some() }),
+    }
+}
+
 /// As [`Reducer::reduce`] on [`Reducer::global`].
 ///
 /// # Cancel safety
@@ -357,6 +393,7 @@ pub enum Role {
 #[must_use = "a builder does nothing until `build`"]
 pub struct ReducerBuilder {
     options: Options,
+    hooks: AllHooks,
 }
 
 impl ReducerBuilder {
@@ -389,9 +426,29 @@ impl ReducerBuilder {
         self
     }
 
+    /// Tells `hooks` of every call and flight of the reducer and its clones. May be called more than once: all are
+    /// told, in the order given. Default: nobody.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use reducer_core::{Reducer, StatisticsDetailHooks, StatisticsOverallHooks};
+    ///
+    /// let (overall, detail) = (StatisticsOverallHooks::new(), StatisticsDetailHooks::new());
+    /// let reducer = Reducer::builder().hooks(overall.clone()).hooks(detail.clone()).build();
+    /// reducer.reduce(1, async { "row" }).await;
+    /// assert_eq!((overall.executed(), detail.total()[0].1), (1, 1));
+    /// # }
+    /// ```
+    pub fn hooks(mut self, hooks: impl Hooks) -> Self {
+        self.hooks.push(hooks);
+        self
+    }
+
     /// The reducer.
     #[must_use]
     pub fn build(self) -> Reducer {
-        Reducer { registry: Registry::new(), options: self.options }
+        Reducer { registry: Registry::new(self.hooks), options: self.options }
     }
 }

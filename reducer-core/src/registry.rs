@@ -13,6 +13,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 #[cfg(all(feature = "tokio", not(loom)))]
 use std::panic::catch_unwind;
 use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -22,10 +23,12 @@ use hashbrown::HashTable;
 use crate::call::{Place, Work};
 use crate::error::{Overloaded, Panicked, ReduceError};
 use crate::flight::{
-    Core, Craft, Deadline, Hull, Join, Kind, Lift, Rows, Site, describe, quietly, same,
-    waits_on_us, wreck,
+    Core, Craft, Deadline, Hull, Instant, Join, Kind, Lift, Log, Rows, Site, describe, enter,
+    quietly, same, waits_on_us, wreck,
 };
+use crate::hooks::{AllHooks, End};
 use crate::key::{Key, KeyHasher, Same};
+use crate::reducer::Role;
 use crate::sync::{Mutex, MutexGuard};
 
 /// A table gives memory back when it is larger than this and nearly empty.
@@ -42,13 +45,18 @@ pub(crate) struct Options {
 pub(crate) struct Registry {
     hasher: RandomState,
     shards: Box<[Shard]>,
+    hooks: Option<Box<AllHooks>>,
     /// For those who have no more than a reference.
     this: Weak<Self>,
 }
 
 /// Alone on its cache lines: neighbours are locked by other threads.
 #[repr(align(128))]
-struct Shard(Mutex<HashTable<Row>>);
+struct Shard {
+    rows: Mutex<HashTable<Row>>,
+    /// Flights that were given a number, here.
+    numbered: AtomicU64,
+}
 
 struct Row {
     hash: u64,
@@ -106,7 +114,7 @@ impl<K: 'static, S: Same<K>, V> Seeker for Leading<'_, K, S, V> {
     }
 
     fn launch(&mut self, core: Core) -> Option<Arc<dyn Craft>> {
-        let (flight, place) = self.work.launch(Hull::new(core, self.key.take()?));
+        let (flight, place) = self.work.launch(Hull::new::<S>(core, self.key.take()?));
         self.place = place;
         Some(flight)
     }
@@ -197,7 +205,7 @@ fn clock(options: &Options) -> Result<Option<Box<Deadline>>, Box<dyn Any + Send>
 }
 
 impl Registry {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(hooks: AllHooks) -> Arc<Self> {
         #[cfg(not(loom))]
         let (hasher, shards) = {
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -206,8 +214,10 @@ impl Registry {
         // The models want the same run every time.
         #[cfg(loom)]
         let (hasher, shards) = (RandomState::with_seeds(1, 2, 3, 4), 1);
-        let shards = (0..shards).map(|_| Shard(Mutex::new(HashTable::new()))).collect();
-        Arc::new_cyclic(|this| Self { hasher, shards, this: Weak::clone(this) })
+        let shard = |_| Shard { rows: Mutex::new(HashTable::new()), numbered: AtomicU64::new(0) };
+        let shards = (0..shards).map(shard).collect();
+        let hooks = (!hooks.is_empty()).then(|| Box::new(hooks));
+        Arc::new_cyclic(|this| Self { hasher, shards, hooks, this: Weak::clone(this) })
     }
 
     pub(crate) fn hash_with(&self, feed: impl FnOnce(&mut KeyHasher)) -> u64 {
@@ -218,8 +228,21 @@ impl Registry {
 
     /// The table takes the low and the top bits of a hash to find its way; these are from between.
     fn shard(&self, hash: u64) -> MutexGuard<'_, HashTable<Row>> {
-        let index = (hash >> 32) as usize & (self.shards.len() - 1);
-        self.shards[index].0.lock()
+        self.shards[self.shard_of(hash)].rows.lock()
+    }
+
+    fn shard_of(&self, hash: u64) -> usize {
+        (hash >> 32) as usize & (self.shards.len() - 1)
+    }
+
+    /// What the hooks want to know of a flight that starts now.
+    fn log(&self, hash: u64) -> Log {
+        let Some(hooks) = &self.hooks else { return Log::default() };
+        let shard = self.shard_of(hash);
+        // Relaxed: only that no two are equal matters. Of the shard, for all threads would meet at one counter.
+        let number = self.shards[shard].numbered.fetch_add(1, Ordering::Relaxed);
+        let number = number * self.shards.len() as u64 + shard as u64 + 1;
+        Log { number, started: hooks.needs_clock().then(Instant::now) }
     }
 
     /// Joins the flight of `key`, if there is one.
@@ -263,6 +286,7 @@ impl Registry {
             let place = seeker.place.take();
             if let Err(payload) = work.begin(flight, place) {
                 let error = wreck(&**flight, payload);
+                flight.tell_landing::<V>(&**self, &Err(error.clone()));
                 flight.land::<V>(Err(error.clone()), &**self, true);
                 return Admission::Refused(error);
             }
@@ -291,7 +315,8 @@ impl Registry {
                     flight
                 } else {
                     let lift = if options.detached { lift() } else { None };
-                    let core = Core::new(hash, site, options.detached, lift, clock.take());
+                    let core =
+                        Core::new(hash, site, options.detached, lift, clock.take(), self.log(hash));
                     let Some(flight) = seeker.launch(core) else { return Admission::Absent };
                     let dead = passed.as_ref().and_then(|passed| passed.dead.as_ref());
                     let old = enter_row(&mut rows, Arc::clone(&flight), dead);
@@ -299,6 +324,7 @@ impl Registry {
                     if old.is_some() {
                         quietly(|| drop(old));
                     }
+                    self.placed(&flight, site, Role::Led);
                     return Admission::Led(flight);
                 }
             };
@@ -307,10 +333,16 @@ impl Registry {
                 continue;
             }
             match flight.core().join(options.max_followers, lift) {
-                Join::Joined => return Admission::Joined(flight),
+                Join::Joined => {
+                    self.placed(&flight, site, Role::Joined);
+                    return Admission::Joined(flight);
+                }
                 Join::Full => {
                     let limit = options.max_followers.unwrap_or(usize::MAX);
                     let error = Overloaded::new(flight.describe(), limit);
+                    if let Some(hooks) = &self.hooks {
+                        hooks.refused(&flight.call(site, Role::Joined, End::NotYet));
+                    }
                     return Admission::Refused(ReduceError::Overloaded(error));
                 }
                 // A destructor of the work may call for its own key, and would wait for its own end.
@@ -321,6 +353,18 @@ impl Registry {
                     passed.dead = Some(flight);
                 }
             }
+        }
+    }
+
+    /// Tells that a call has a place.
+    fn placed(&self, flight: &Arc<dyn Craft>, site: Site, role: Role) {
+        if role == Role::Led {
+            quietly(|| flight.core().span.open(flight.core()));
+        }
+        if let Some(hooks) = &self.hooks {
+            // What a leader's hook calls is called from inside: it would wait for its own end.
+            let _aboard = (role == Role::Led).then(|| enter(Arc::clone(flight)));
+            hooks.placed(&flight.call(site, role, End::NotYet));
         }
     }
 
@@ -354,13 +398,17 @@ impl Registry {
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.shards.iter().map(|shard| shard.0.lock().len()).sum()
+        self.shards.iter().map(|shard| shard.rows.lock().len()).sum()
     }
 }
 
 impl Rows for Registry {
     fn share(&self) -> Arc<dyn Rows> {
         self.this.upgrade().expect("whoever asks has a hold on it")
+    }
+
+    fn hooks(&self) -> Option<&AllHooks> {
+        self.hooks.as_deref()
     }
 
     fn free(&self, flight: &Core) {

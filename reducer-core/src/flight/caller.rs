@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 
 use super::phase::{self, Seat, Stake, Turn};
 use super::ring::Link;
+use super::trace::WaitSpan;
 use super::waiters::Waiter;
 use super::{Craft, HoldsRows, Outcome, quietly};
 use crate::error::ReduceError;
@@ -32,6 +33,7 @@ pin_project! {
         link: Link,
         #[pin]
         waiter: Waiter,
+        span: WaitSpan,
         value: PhantomData<fn() -> V>,
     }
 
@@ -52,6 +54,7 @@ where
     /// The stake that the registry entered in `flight` already.
     pub(crate) fn new(flight: Arc<dyn Craft>, rows: R, stake: Stake) -> Self {
         Self {
+            span: WaitSpan::open(flight.core(), stake),
             flight: Some(flight),
             rows,
             stake,
@@ -110,6 +113,7 @@ where
     {
         let this = self.as_mut().project();
         let flight = this.flight.as_ref().expect("a future is not polled after it was ready");
+        let _entered = this.span.enter(flight.core());
         if let Err(ring) = this.link.refresh(flight) {
             return Poll::Ready(Err(ReduceError::Reentrant(ring)));
         }

@@ -14,6 +14,9 @@ mod imp {
     use tokio::runtime::Handle;
     use tokio::time::Sleep;
 
+    /// tokio's, which tests can pause.
+    pub(crate) use tokio::time::Instant;
+
     use crate::error::NoRuntime;
     use crate::flight::phase::{self, Turn};
     use crate::flight::{Craft, Rows};
@@ -132,6 +135,8 @@ mod imp {
     use std::sync::Arc;
     use std::task::{Context, Poll};
     use std::time::Duration;
+
+    pub(crate) use std::time::Instant;
 
     use crate::flight::{Craft, Rows};
 

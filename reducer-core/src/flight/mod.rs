@@ -28,11 +28,13 @@
 //! DESIGN.md tells what else was tried.
 
 use std::any::{Any, TypeId, type_name};
+use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 mod berth;
 mod caller;
@@ -40,19 +42,24 @@ mod calls;
 mod host;
 mod phase;
 mod ring;
+mod trace;
 mod waiters;
 mod waker;
 
 pub(crate) use caller::Waiting;
 #[cfg(all(feature = "tokio", not(loom)))]
 pub(crate) use host::require_runtime;
-pub(crate) use host::{Deadline, Lift};
-pub(crate) use phase::{Core, Join, Stake};
+pub(crate) use host::{Deadline, Instant, Lift};
+pub(crate) use phase::{Core, Join, Log, Stake};
 pub(crate) use ring::{Aboard, Link, enter, same, waits_on_us};
 
 use crate::error::{Cancelled, Panicked, ReduceError, TimedOut, message_of};
+use crate::hooks::{AllHooks, Call, End, Shown, shown};
+use crate::key::Same;
+use crate::reducer::Role;
 use crate::sync::UnsafeCell;
 use berth::{Berth, Bound};
+use trace::FlightSpan;
 
 /// What a flight comes to.
 pub(crate) type Outcome<V> = Result<V, ReduceError>;
@@ -60,34 +67,39 @@ pub(crate) type Outcome<V> = Result<V, ReduceError>;
 /// Which function a flight belongs to. Flights of different sites never meet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Site {
-    /// Any call by hand: there the key alone decides.
-    Open,
+    /// Any call by hand: there the key alone decides. With the name of what was to be run, for people.
+    Open(fn() -> &'static str),
     /// A function under the attribute, or one instantiation of it. The pointer, and not what it points
     /// to, for every flight carries one.
     Function(fn() -> SiteId),
     /// One `wrap`.
-    Wrap(u64),
+    Wrap(u32, fn() -> &'static str),
 }
 
 /// A type that stands for one function, and the type's name.
 pub(crate) type SiteId = (TypeId, &'static str);
 
 impl Site {
-    /// The path of the function, if it is one.
-    pub(crate) fn path(self) -> Option<&'static str> {
-        let Self::Function(id) = self else { return None };
-        // The marker is a closure in the function, and the function's own body may be one.
-        let mut path = id().1;
+    /// The path of the function, or of that which made the work.
+    pub(crate) fn function(self) -> &'static str {
+        let mut path = match self {
+            Self::Open(name) | Self::Wrap(_, name) => name(),
+            Self::Function(id) => id().1,
+        };
+        // The marker is a closure in the function, whose own body may be one. So is the future of an async
+        // function to the compiler.
         while let Some(around) = path.strip_suffix("::{{closure}}") {
             path = around;
         }
-        Some(path)
+        path
     }
 
-    pub(crate) fn next_wrap() -> Self {
+    /// Of one more `wrap` of an `F`.
+    pub(crate) fn next_wrap<F>() -> Self {
         static WRAPS: AtomicU64 = AtomicU64::new(0);
         // Relaxed: only that no two are equal matters.
-        Self::Wrap(WRAPS.fetch_add(1, Ordering::Relaxed))
+        let wrap = u32::try_from(WRAPS.fetch_add(1, Ordering::Relaxed));
+        Self::Wrap(wrap.expect("no program wraps four billion functions"), type_name::<F>)
     }
 }
 
@@ -99,10 +111,10 @@ pub(crate) fn site_id<C: 'static>() -> SiteId {
 impl PartialEq for Site {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Open, Self::Open) => true,
+            (Self::Open(_), Self::Open(_)) => true,
             // One function may have several addresses, and share one with its like: the type decides.
             (Self::Function(a), Self::Function(b)) => a().0 == b().0,
-            (Self::Wrap(a), Self::Wrap(b)) => a == b,
+            (Self::Wrap(a, _), Self::Wrap(b, _)) => a == b,
             _ => false,
         }
     }
@@ -127,6 +139,8 @@ pub(crate) trait Rows: Send + Sync {
     fn free(&self, flight: &Core);
     /// Another hold on the same table.
     fn share(&self) -> Arc<dyn Rows>;
+    /// Who is to be told, if anybody.
+    fn hooks(&self) -> Option<&AllHooks>;
 }
 
 /// Whoever keeps the table alive for a caller, by reference or by share.
@@ -158,18 +172,23 @@ pub(crate) trait Hulled {
     /// An `OnceLock<Outcome<V>>`, filled once landed with more than one caller.
     fn place(&self) -> &dyn Any;
     fn types(&self) -> (&'static str, &'static str);
+    fn show_key(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
 #[repr(C)] // begins with its core: `waker.rs`
 pub(crate) struct Hull<K, V> {
     core: Core,
     key: K,
+    show: fn(&K, &mut fmt::Formatter<'_>) -> fmt::Result,
     outcome: OnceLock<Outcome<V>>,
 }
 
 impl<K, V> Hull<K, V> {
-    pub(crate) fn new(core: Core, key: K) -> Self {
-        Self { core, key, outcome: OnceLock::new() }
+    pub(crate) fn new<S: Same<K>>(core: Core, key: K) -> Self
+    where
+        K: 'static,
+    {
+        Self { core, key, show: S::show, outcome: OnceLock::new() }
     }
 }
 
@@ -189,6 +208,10 @@ impl<K: 'static, V: 'static> Hulled for Hull<K, V> {
     fn types(&self) -> (&'static str, &'static str) {
         (type_name::<K>(), type_name::<V>())
     }
+
+    fn show_key(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (self.show)(&self.key, f)
+    }
 }
 
 impl dyn Craft + '_ {
@@ -207,6 +230,49 @@ impl dyn Craft + '_ {
 
     fn place<V: 'static>(&self) -> &OnceLock<Outcome<V>> {
         self.hull().place().downcast_ref().expect("the table compares value types")
+    }
+
+    /// What the hooks are told of a call, or of the flight itself.
+    pub(crate) fn call<'a>(&'a self, site: Site, role: Role, end: End<'a>) -> Call<'a> {
+        let core = self.core();
+        Call {
+            function: site.function(),
+            number: core.log.number,
+            role,
+            key: Shown::of_key(self.hull()),
+            elapsed: core.log.started.map_or(Duration::ZERO, |started| started.elapsed()),
+            followers: core.joined(),
+            end,
+        }
+    }
+
+    /// Tells how the flight ends, before any of its callers can know. By who has the seat, when the work is gone.
+    pub(crate) fn tell_landing<V: 'static>(&self, rows: &dyn Rows, outcome: &Outcome<V>) {
+        let end = match outcome {
+            Ok(value) => End::Value(value),
+            Err(error) => End::Failed(error),
+        };
+        self.tell_end(rows, end, || matches!(outcome, Ok(value) if shown::is_err(value)));
+    }
+
+    /// The same of a flight that comes to nothing.
+    pub(crate) fn tell_dropped(&self, rows: &dyn Rows) {
+        self.tell_end(rows, End::Dropped, || false);
+    }
+
+    fn tell_end(&self, rows: &dyn Rows, end: End<'_>, is_err: impl FnOnce() -> bool) {
+        let hooks = rows.hooks();
+        if hooks.is_none() && !FlightSpan::IS_ON {
+            return;
+        }
+        // Who has not joined by now starts anew: those who have are all that will be counted.
+        self.core().close_to_joins();
+        let call = self.call(self.core().site, Role::Led, end);
+        let is_err = is_err();
+        quietly(|| self.core().span.landed(call.followers, end.name(is_err)));
+        if let Some(hooks) = hooks {
+            hooks.ended(&call, is_err);
+        }
     }
 
     /// Drops the work and the clock. By who has the seat.
@@ -307,9 +373,9 @@ where
 // each line that knows it is compiled for each.
 
 pub(crate) fn describe(site: Site, key: &str, value: &str) -> String {
-    match site.path() {
-        Some(path) => format!("`{path}`"),
-        None => format!("the call of `{value}` keyed by `{key}`"),
+    match site {
+        Site::Function(_) => format!("`{}`", site.function()),
+        Site::Open(_) | Site::Wrap(..) => format!("the call of `{value}` keyed by `{key}`"),
     }
 }
 
@@ -338,9 +404,13 @@ fn step<V: 'static>(
     mine: Option<&mut dyn Any>,
     aboard: Aboard,
 ) -> Poll<()> {
-    // SAFETY: the caller has the seat. `new` makes every flight inside an `Arc`, and nothing moves a flight
-    // out of one.
-    let outcome = match catch_unwind(AssertUnwindSafe(|| unsafe { bound.poll(cx) })) {
+    let polled = {
+        let _entered = flight.core().span.enter();
+        // SAFETY: the caller has the seat. `new` makes every flight inside an `Arc`, and nothing moves a
+        // flight out of one.
+        catch_unwind(AssertUnwindSafe(|| unsafe { bound.poll(cx) }))
+    };
+    let outcome = match polled {
         Ok(Some(Poll::Ready(value))) => Ok(value),
         Ok(Some(Poll::Pending)) => match flight.core().poll_clock(cx) {
             None => return Poll::Pending,
@@ -352,6 +422,8 @@ fn step<V: 'static>(
     };
     // Still in the air: a destructor that calls for its own key is told so, not left waiting.
     flight.unload();
+    // So is a hook.
+    flight.tell_landing(rows, &outcome);
     // But whoever is woken by the landing is not inside of it.
     drop(aboard);
     let left = flight.land(outcome, rows, mine.is_some());

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use super::berth::{Berth, Bound};
 use super::calls::Calls;
-use super::host::{Deadline, Home, Lift};
+use super::host::{Deadline, Home, Instant, Lift};
+use super::trace::FlightSpan;
 use super::waiters::{Side, Waiter, Waiters};
 use super::waker::{self, Widen};
 use super::{Craft, Rows, Site, quietly, ring};
@@ -44,11 +45,20 @@ pub(crate) enum Stake {
     Bystander,
 }
 
+/// What the hooks want to know of a flight; nothing where there are none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Log {
+    pub(crate) number: u64,
+    pub(crate) started: Option<Instant>,
+}
+
 /// The part of a flight that does not depend on its types.
 pub(crate) struct Core {
     pub(super) widen: Widen,
     pub(crate) hash: u64,
     pub(crate) site: Site,
+    pub(crate) log: Log,
+    pub(crate) span: FlightSpan,
     state: Mutex<State>,
     clock: Berth<Box<Deadline>>,
 }
@@ -67,6 +77,10 @@ pub(crate) struct State {
     orphaned: bool,
     leader: bool,
     followers: u32,
+    /// All that have ever been followers.
+    joined: u32,
+    /// Takes no more of them: how it ends is being told.
+    closed: bool,
     /// Wake-ups of callers so far, against `RENT`.
     spent: u32,
     pub(super) waiters: Waiters,
@@ -105,6 +119,7 @@ impl Core {
         detached: bool,
         lift: Option<Lift>,
         clock: Option<Box<Deadline>>,
+        log: Log,
     ) -> Self {
         let state = State {
             phase: Phase::Flying,
@@ -115,19 +130,17 @@ impl Core {
             orphaned: false,
             leader: true,
             followers: 0,
+            joined: 0,
+            closed: false,
             spent: 0,
             waiters: Waiters::new(),
             lift,
             host: None,
             waits: None,
         };
-        Self {
-            widen: unmade,
-            hash,
-            site,
-            state: Mutex::new(state),
-            clock: Berth(UnsafeCell::new(clock)),
-        }
+        let clock = Berth(UnsafeCell::new(clock));
+        let (state, span) = (Mutex::new(state), FlightSpan::default());
+        Self { widen: unmade, hash, site, log, span, state, clock }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -146,10 +159,19 @@ impl Core {
         self.lock().orphaned
     }
 
+    pub(crate) fn joined(&self) -> u32 {
+        self.lock().joined
+    }
+
+    pub(crate) fn close_to_joins(&self) {
+        self.lock().closed = true;
+    }
+
     /// One more follower, if the flight still takes any.
     pub(crate) fn join(&self, limit: Option<usize>, lift: impl FnOnce() -> Option<Lift>) -> Join {
         let mut state = self.lock();
         match state.phase {
+            Phase::Flying if state.closed => return Join::Over,
             Phase::Flying => {}
             Phase::Ending => return Join::Ending,
             Phase::Landed | Phase::Dropped => return Join::Over,
@@ -158,6 +180,7 @@ impl Core {
             return Join::Full;
         }
         state.followers += 1;
+        state.joined += 1;
         if state.lift.is_none() {
             state.lift = lift();
         }
@@ -505,6 +528,7 @@ fn end(flight: &Arc<dyn Craft>, rows: &dyn Rows) {
     let _ = link.refresh(flight);
     let aboard = ring::enter(Arc::clone(flight));
     flight.unload();
+    flight.tell_dropped(rows);
     drop(aboard);
     link.cut(flight);
     rows.free(flight.core());

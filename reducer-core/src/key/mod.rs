@@ -3,7 +3,10 @@
 pub(crate) mod parts;
 
 use std::borrow::Borrow;
+use std::fmt;
 use std::hash::Hash;
+
+use crate::hooks::shown;
 
 /// The hasher that keys are fed to. A concrete type, so that a function pointer can name it.
 pub(crate) type KeyHasher = ahash::AHasher;
@@ -29,6 +32,15 @@ pub trait Key {
 pub trait Same<K> {
     /// Whether `a` and `b` are one key.
     fn same(&self, a: &K, b: &K) -> bool;
+
+    /// Shows what can be shown of a key.
+    fn show(key: &K, f: &mut fmt::Formatter<'_>) -> fmt::Result
+    where
+        K: 'static,
+        Self: Sized,
+    {
+        shown::any(key, f)
+    }
 }
 
 /// As `Eq` says.

@@ -31,6 +31,7 @@
 //!   nothing of `skip` and `key`.
 
 use std::borrow::Borrow;
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -101,9 +102,23 @@ macro_rules! tuple {
             }
         }
 
-        impl<$($owned, $same: Same<$owned>),*> Same<($($owned,)*)> for ($($same,)*) {
+        impl<$($owned: 'static, $same: Same<$owned>),*> Same<($($owned,)*)> for ($($same,)*) {
             fn same(&self, _a: &($($owned,)*), _b: &($($owned,)*)) -> bool {
                 true $(&& self.$index.same(&_a.$index, &_b.$index))*
+            }
+
+            /// As the arguments of a call.
+            fn show(_key: &($($owned,)*), _f: &mut fmt::Formatter<'_>) -> fmt::Result
+            where
+                ($($owned,)*): 'static,
+            {
+                $(
+                    if $index > 0 {
+                        _f.write_str(", ")?;
+                    }
+                    $same::show(&_key.$index, _f)?;
+                )*
+                Ok(())
             }
         }
     };

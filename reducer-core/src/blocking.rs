@@ -231,7 +231,8 @@ where
     let aboard = enter(Arc::clone(&flight));
     let key = flight.key().downcast_ref().expect("launched with this key");
     let result = {
-        let _entered = flight.core().span.enter();
+        let span = flight.core().span();
+        let _entered = span.enter();
         catch_unwind(AssertUnwindSafe(|| work(key)))
     };
     let outcome = result.map_err(|payload| wreck(&*flight, payload));

@@ -23,7 +23,7 @@ use hashbrown::HashTable;
 use crate::call::{Place, Work};
 use crate::error::{Overloaded, Panicked, ReduceError};
 use crate::flight::{
-    Core, Craft, Deadline, Hull, Instant, Join, Kind, Lift, Log, Rows, Site, describe, enter,
+    Core, Craft, Deadline, FlightSpan, Hull, Join, Kind, Lift, Log, Rows, Site, describe, enter,
     quietly, same, waits_on_us, wreck,
 };
 use crate::hooks::{AllHooks, End};
@@ -242,7 +242,7 @@ impl Registry {
         // Relaxed: only that no two are equal matters. Of the shard, for all threads would meet at one counter.
         let number = self.shards[shard].numbered.fetch_add(1, Ordering::Relaxed);
         let number = number * self.shards.len() as u64 + shard as u64 + 1;
-        Log { number, started: hooks.needs_clock().then(Instant::now) }
+        Log::new(number, hooks.needs_clock())
     }
 
     /// Joins the flight of `key`, if there is one.
@@ -358,8 +358,8 @@ impl Registry {
 
     /// Tells that a call has a place.
     fn placed(&self, flight: &Arc<dyn Craft>, site: Site, role: Role) {
-        if role == Role::Led {
-            quietly(|| flight.core().span.open(flight.core()));
+        if FlightSpan::IS_ON && role == Role::Led {
+            quietly(|| flight.core().set_span(FlightSpan::open(flight.core())));
         }
         if let Some(hooks) = &self.hooks {
             // What a leader's hook calls is called from inside: it would wait for its own end.

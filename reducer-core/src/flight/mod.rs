@@ -34,7 +34,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 mod berth;
 mod caller;
@@ -49,7 +48,7 @@ mod waker;
 pub(crate) use caller::Waiting;
 #[cfg(all(feature = "tokio", not(loom)))]
 pub(crate) use host::require_runtime;
-pub(crate) use host::{Deadline, Instant, Lift};
+pub(crate) use host::{Deadline, Lift};
 pub(crate) use phase::{Core, Join, Log, Stake};
 pub(crate) use ring::{Aboard, Link, enter, same, waits_on_us};
 
@@ -59,7 +58,7 @@ use crate::key::Same;
 use crate::reducer::Role;
 use crate::sync::UnsafeCell;
 use berth::{Berth, Bound};
-use trace::FlightSpan;
+pub(crate) use trace::FlightSpan;
 
 /// What a flight comes to.
 pub(crate) type Outcome<V> = Result<V, ReduceError>;
@@ -240,7 +239,7 @@ impl dyn Craft + '_ {
             number: core.log.number,
             role,
             key: Shown::of_key(self.hull()),
-            elapsed: core.log.started.map_or(Duration::ZERO, |started| started.elapsed()),
+            elapsed: core.log.elapsed(),
             followers: core.joined(),
             end,
         }
@@ -269,7 +268,7 @@ impl dyn Craft + '_ {
         self.core().close_to_joins();
         let call = self.call(self.core().site, Role::Led, end);
         let is_err = is_err();
-        quietly(|| self.core().span.landed(call.followers, end.name(is_err)));
+        quietly(|| self.core().span().landed(call.followers, end.name(is_err)));
         if let Some(hooks) = hooks {
             hooks.ended(&call, is_err);
         }
@@ -405,7 +404,8 @@ fn step<V: 'static>(
     aboard: Aboard,
 ) -> Poll<()> {
     let polled = {
-        let _entered = flight.core().span.enter();
+        let span = flight.core().span();
+        let _entered = span.enter();
         // SAFETY: the caller has the seat. `new` makes every flight inside an `Arc`, and nothing moves a
         // flight out of one.
         catch_unwind(AssertUnwindSafe(|| unsafe { bound.poll(cx) }))

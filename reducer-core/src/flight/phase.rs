@@ -6,7 +6,7 @@ use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -49,7 +49,30 @@ pub(crate) enum Stake {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Log {
     pub(crate) number: u64,
-    pub(crate) started: Option<Instant>,
+    /// In nanoseconds of our own clock, which an `Instant` needs twice the room for. 0 if nobody asked.
+    started: u64,
+}
+
+impl Log {
+    pub(crate) fn new(number: u64, timed: bool) -> Self {
+        Self { number, started: if timed { now() } else { 0 } }
+    }
+
+    pub(crate) fn elapsed(self) -> Duration {
+        match self.started {
+            0 => Duration::ZERO,
+            started => Duration::from_nanos(now().saturating_sub(started)),
+        }
+    }
+}
+
+/// Nanoseconds since a day before we were first asked: a test's paused clock may be behind.
+fn now() -> u64 {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    let now = Instant::now();
+    let day = Duration::from_secs(24 * 60 * 60);
+    let epoch = EPOCH.get_or_init(|| now.checked_sub(day).unwrap_or(now));
+    now.saturating_duration_since(*epoch).as_nanos() as u64
 }
 
 /// The part of a flight that does not depend on its types.
@@ -58,7 +81,6 @@ pub(crate) struct Core {
     pub(crate) hash: u64,
     pub(crate) site: Site,
     pub(crate) log: Log,
-    pub(crate) span: FlightSpan,
     state: Mutex<State>,
     clock: Berth<Box<Deadline>>,
 }
@@ -84,6 +106,7 @@ pub(crate) struct State {
     /// Wake-ups of callers so far, against `RENT`.
     spent: u32,
     pub(super) waiters: Waiters,
+    span: FlightSpan,
     lift: Option<Lift>,
     /// Wakes that task. `None` also while it is on its way to poll.
     host: Option<Waker>,
@@ -134,13 +157,13 @@ impl Core {
             closed: false,
             spent: 0,
             waiters: Waiters::new(),
+            span: FlightSpan::default(),
             lift,
             host: None,
             waits: None,
         };
         let clock = Berth(UnsafeCell::new(clock));
-        let (state, span) = (Mutex::new(state), FlightSpan::default());
-        Self { widen: unmade, hash, site, log, span, state, clock }
+        Self { widen: unmade, hash, site, log, state: Mutex::new(state), clock }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -157,6 +180,14 @@ impl Core {
 
     pub(crate) fn is_orphaned(&self) -> bool {
         self.lock().orphaned
+    }
+
+    pub(crate) fn set_span(&self, span: FlightSpan) {
+        self.lock().span = span;
+    }
+
+    pub(crate) fn span(&self) -> FlightSpan {
+        if FlightSpan::IS_ON { self.lock().span.clone() } else { FlightSpan::default() }
     }
 
     pub(crate) fn joined(&self) -> u32 {
@@ -553,12 +584,12 @@ pub(crate) fn land(flight: &dyn Craft, driver_is_caller: bool, store: impl FnOnc
 fn close(flight: &dyn Craft, mut state: MutexGuard<'_, State>, phase: Phase) {
     state.phase = phase;
     let waits = mem::take(&mut state.waits);
-    let lift = state.lift.take();
+    let (lift, span) = (state.lift.take(), mem::take(&mut state.span));
     let calls = state.dismiss();
     drop(state);
     calls.make(flight);
-    if waits.is_some() || lift.is_some() {
-        quietly(|| drop((waits, lift)));
+    if waits.is_some() || lift.is_some() || FlightSpan::IS_ON {
+        quietly(|| drop((waits, lift, span)));
     }
 }
 

@@ -7,22 +7,22 @@
 
 #[cfg(feature = "tracing")]
 mod imp {
-    use std::sync::OnceLock;
+    use std::sync::Arc;
 
     use tracing::span::Entered;
     use tracing::{Span, debug, debug_span, field, info_span};
 
     use crate::flight::{Core, Stake};
 
-    /// Boxed, and there only if a subscriber wants it: a flight is small.
-    #[derive(Debug, Default)]
-    pub(crate) struct FlightSpan(OnceLock<Box<Span>>);
+    /// A pointer, and there only if a subscriber wants it: a flight is small.
+    #[derive(Clone, Debug, Default)]
+    pub(crate) struct FlightSpan(Option<Arc<Span>>);
 
     impl FlightSpan {
         pub(crate) const IS_ON: bool = true;
 
         /// By the leader, in its own span.
-        pub(crate) fn open(&self, core: &Core) {
+        pub(crate) fn open(core: &Core) -> Self {
             let span = info_span!(
                 target: "reducer",
                 "flight",
@@ -31,17 +31,15 @@ mod imp {
                 key = format_args!("{:08x}", core.hash as u32),
                 followers = field::Empty,
             );
-            if !span.is_disabled() {
-                let _ = self.0.set(Box::new(span));
-            }
+            Self((!span.is_disabled()).then(|| Arc::new(span)))
         }
 
         pub(crate) fn enter(&self) -> Option<Entered<'_>> {
-            self.0.get().map(|span| span.enter())
+            self.0.as_ref().map(|span| span.enter())
         }
 
         pub(crate) fn landed(&self, followers: u32, outcome: &str) {
-            if let Some(span) = self.0.get() {
+            if let Some(span) = &self.0 {
                 span.record("followers", followers);
                 let _entered = span.enter();
                 debug!(target: "reducer", followers, outcome, "flight landed");
@@ -74,8 +72,8 @@ mod imp {
         pub(crate) fn enter(&mut self, core: &Core) -> Option<Entered<'_>> {
             let wait = self.0.as_mut()?;
             if !wait.linked {
-                if let Some(flight) = core.span.0.get() {
-                    wait.span.follows_from(flight.as_ref());
+                if let Some(flight) = core.span().0 {
+                    wait.span.follows_from(&*flight);
                     wait.linked = true;
                 }
             }
@@ -91,13 +89,15 @@ mod imp {
     /// Nowhere.
     pub(crate) struct Entered(());
 
-    #[derive(Debug, Default)]
+    #[derive(Clone, Debug, Default)]
     pub(crate) struct FlightSpan(());
 
     impl FlightSpan {
         pub(crate) const IS_ON: bool = false;
 
-        pub(crate) fn open(&self, _: &Core) {}
+        pub(crate) fn open(_: &Core) -> Self {
+            Self(())
+        }
 
         pub(crate) fn enter(&self) -> Entered {
             Entered(())

@@ -1,0 +1,161 @@
+//! Feature `tracing`: a flight runs in one span, a child of its leader's, whoever polls it; each caller waits in a
+//! span that follows from it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use reducer_core::{Reducer, reduceable};
+use reducer_tests::{ByHand, Gate};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Subscriber, info, info_span};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+
+#[derive(Debug, Default, Clone)]
+struct Seen {
+    name: &'static str,
+    parent: Option<u64>,
+    follows: Vec<u64>,
+    fields: HashMap<&'static str, String>,
+    closed: bool,
+}
+
+#[derive(Clone, Default)]
+struct Spans(Arc<Mutex<HashMap<u64, Seen>>>, Arc<Mutex<Vec<(String, Option<u64>)>>>);
+
+struct Fields<'a>(&'a mut HashMap<&'static str, String>);
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut seen = Seen { name: attributes.metadata().name(), ..Seen::default() };
+        seen.parent = context.span(id).unwrap().parent().map(|parent| parent.id().into_u64());
+        attributes.record(&mut Fields(&mut seen.fields));
+        self.0.lock().unwrap().insert(id.into_u64(), seen);
+    }
+    fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
+        let mut spans = self.0.lock().unwrap();
+        values.record(&mut Fields(&mut spans.get_mut(&id.into_u64()).unwrap().fields));
+    }
+    fn on_follows_from(&self, id: &Id, follows: &Id, _: Context<'_, S>) {
+        let mut spans = self.0.lock().unwrap();
+        spans.get_mut(&id.into_u64()).unwrap().follows.push(follows.into_u64());
+    }
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = HashMap::new();
+        event.record(&mut Fields(&mut fields));
+        let span = context.event_span(event).map(|span| span.id().into_u64());
+        self.1.lock().unwrap().push((fields["message"].clone(), span));
+    }
+    fn on_close(&self, id: Id, _: Context<'_, S>) {
+        self.0.lock().unwrap().get_mut(&id.into_u64()).unwrap().closed = true;
+    }
+}
+
+impl Spans {
+    fn named(&self, name: &str) -> Vec<(u64, Seen)> {
+        let spans = self.0.lock().unwrap();
+        let mut named: Vec<_> = spans
+            .iter()
+            .filter(|(_, seen)| seen.name == name)
+            .map(|(id, seen)| (*id, seen.clone()))
+            .collect();
+        named.sort_by_key(|(id, _)| *id);
+        named
+    }
+}
+
+async fn query(gate: Gate) -> u32 {
+    info!("before");
+    gate.pass().await;
+    info!("after");
+    7
+}
+
+#[test]
+fn a_flight_has_one_span_and_each_caller_one_that_follows_from_it() {
+    let spans = Spans::default();
+    let _guard =
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(spans.clone()));
+    let reducer = Reducer::new();
+    let gate = Gate::new();
+    let mut leader = ByHand::new(reducer.reduce(1, query(gate.clone())));
+    let mut follower = ByHand::new(reducer.reduce(1, query(gate.clone())));
+    let (first, second) = (info_span!("first request"), info_span!("second request"));
+    first.in_scope(|| {
+        leader.pending();
+    });
+    second.in_scope(|| {
+        follower.pending();
+    });
+    drop(leader);
+    gate.open();
+    // The follower drives what the leader began.
+    assert_eq!(second.in_scope(|| follower.ready()), 7);
+    drop(follower);
+    let [(flight, seen)] = &spans.named("flight")[..] else { panic!("one span a flight") };
+    assert_eq!(seen.parent, first.id().map(|id| id.into_u64()));
+    assert_eq!(seen.fields["followers"], "1");
+    assert!(seen.fields["function"].ends_with("spans::query\""), "{seen:?}");
+    assert!(seen.closed);
+    let waits = spans.named("wait");
+    assert_eq!(waits.len(), 2);
+    assert!(waits.iter().all(|(_, wait)| wait.follows == [*flight] && wait.closed), "{waits:?}");
+    assert_eq!(waits[1].1.parent, second.id().map(|id| id.into_u64()));
+    assert_eq!(waits[1].1.fields["role"], "\"follower\"");
+    // What the work logs is in its own span, whoever polls it.
+    let events = spans.1.lock().unwrap();
+    let logged: Vec<_> = events.iter().map(|(text, span)| (text.as_str(), *span)).collect();
+    assert_eq!(logged, ["before", "after", "flight landed"].map(|text| (text, Some(*flight))));
+}
+
+#[test]
+fn the_attribute_and_threads_have_their_spans_too() {
+    #[reduceable]
+    async fn by_attribute(id: u32) -> u32 {
+        info!("inside");
+        id
+    }
+    let spans = Spans::default();
+    let _guard =
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(spans.clone()));
+    ByHand::new(by_attribute(1)).ready();
+    Reducer::new().reduce_blocking(1, || info!("in a thread"));
+    let flights = spans.named("flight");
+    assert!(flights[0].1.fields["function"].contains("by_attribute"), "{flights:?}");
+    let events = spans.1.lock().unwrap();
+    let of = |text: &str| events.iter().find(|event| event.0 == text).unwrap().1;
+    assert_eq!((of("inside"), of("in a thread")), (Some(flights[0].0), Some(flights[1].0)));
+}
+
+#[test]
+fn a_key_is_never_in_a_span() {
+    let spans = Spans::default();
+    let _guard =
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(spans.clone()));
+    let secret = String::from("secret-token");
+    ByHand::new(Reducer::new().reduce(secret, async {})).ready();
+    let spans = spans.0.lock().unwrap();
+    assert!(!format!("{spans:?}").contains("secret-token"));
+}
+
+#[test]
+fn a_subscriber_that_panics_harms_no_flight() {
+    struct Bomb;
+    impl<S: Subscriber> Layer<S> for Bomb {
+        fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+            assert_ne!(attributes.metadata().name(), "flight");
+        }
+    }
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(Bomb));
+    let reducer = Reducer::new();
+    assert_eq!(ByHand::new(reducer.reduce(1, async { 1 })).ready(), 1);
+    assert_eq!(reducer.in_flight(), 0);
+}

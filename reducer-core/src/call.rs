@@ -25,12 +25,12 @@ pub(crate) trait Work<K, V> {
     /// no user code. Not called twice.
     fn launch(&mut self, hull: Hull<K, V>) -> (Arc<dyn Craft>, Option<Place>);
 
-    /// Builds the work if it is not aboard yet, in the name of `flight`: what it calls is called from inside.
-    /// The error is what that said when it panicked.
+    /// Builds the work for `place`, in the name of `flight`: what it calls is called from inside. The error is
+    /// what that said when it panicked.
     fn begin(
         &mut self,
         _flight: &Arc<dyn Craft>,
-        _place: Option<Place>,
+        _place: Place,
     ) -> Result<(), Box<dyn Any + Send>> {
         Ok(())
     }
@@ -74,11 +74,7 @@ where
         launch_empty::<K, V, F>(hull)
     }
 
-    fn begin(
-        &mut self,
-        flight: &Arc<dyn Craft>,
-        place: Option<Place>,
-    ) -> Result<(), Box<dyn Any + Send>> {
+    fn begin(&mut self, flight: &Arc<dyn Craft>, place: Place) -> Result<(), Box<dyn Any + Send>> {
         let build = self.0.take().expect("no flight is begun twice");
         board::<K, V, F>(flight, place, build)
     }
@@ -98,11 +94,7 @@ where
         launch_empty::<K, V, F>(hull)
     }
 
-    fn begin(
-        &mut self,
-        flight: &Arc<dyn Craft>,
-        place: Option<Place>,
-    ) -> Result<(), Box<dyn Any + Send>> {
+    fn begin(&mut self, flight: &Arc<dyn Craft>, place: Place) -> Result<(), Box<dyn Any + Send>> {
         let key = flight.key().downcast_ref::<K>().expect("launched with this key");
         board::<K, V, F>(flight, place, || (self.0)(key.clone()))
     }
@@ -120,7 +112,7 @@ where
 
 fn board<K, V, F>(
     flight: &Arc<dyn Craft>,
-    place: Option<Place>,
+    place: Place,
     build: impl FnOnce() -> F,
 ) -> Result<(), Box<dyn Any + Send>>
 where
@@ -131,8 +123,8 @@ where
     let aboard = enter(Arc::clone(flight));
     let work = catch_unwind(AssertUnwindSafe(build))?;
     drop(aboard);
-    let place = place.and_then(|place| place.downcast::<Flight<K, V, F>>().ok());
-    place.expect("launched as such").board(work);
+    let Ok(place) = place.downcast::<Flight<K, V, F>>() else { unreachable!("launched as such") };
+    place.board(work);
     Ok(())
 }
 
@@ -314,6 +306,7 @@ where
 
 /// The options that need a runtime have one, or say so.
 #[cfg(all(feature = "tokio", not(loom)))]
+#[inline]
 pub(crate) fn check_runtime(options: &Options) -> Result<(), ReduceError> {
     let option = match options {
         Options { timeout: Some(_), .. } => "timeout",

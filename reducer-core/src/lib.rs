@@ -68,9 +68,14 @@
 //!
 //! **Retries** belong inside the work: there is one loop for all. Outside, every caller has its own.
 //!
+//! **What was saved**: [`Hooks`], ready-made as [`StatisticsOverallHooks`], [`StatisticsDetailHooks`], [`DebugHooks`];
+//! for a reducer by [`ReducerBuilder::hooks`], for the global one by [`set_global_hooks`].
+//!
 //! # Features
 //!
-//! All on by default: `macros` ([`macro@reduceable`]); `tokio` (a flight with many callers moves to a task of its
+//! Off by default: `tracing` (each flight runs in a span, a child of the one that its leader was in, whoever polls
+//! it; each caller waits in a span that `follows_from` it; there is nothing to write); `metrics` (`MetricsHooks`,
+//! for the facade of that name). On by default: `macros` ([`macro@reduceable`]); `tokio` (a flight with many callers moves to a task of its
 //! own, so that they are not woken at each of its steps; `timeout`; `detached`); `anyhow`
 //! ([`SharedError::downcast_ref`] sees through `anyhow::Error`).
 #![warn(clippy::unwrap_used)]

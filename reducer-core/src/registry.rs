@@ -26,7 +26,7 @@ use crate::flight::{
     Core, Craft, Deadline, FlightSpan, Hull, Join, Kind, Lift, Log, Rows, Site, describe, enter,
     quietly, same, waits_on_us, wreck,
 };
-use crate::hooks::{AllHooks, End};
+use crate::hooks::{AllHooks, Call, End};
 use crate::key::{Key, KeyHasher, Same};
 use crate::reducer::Role;
 use crate::sync::{Mutex, MutexGuard};
@@ -156,21 +156,24 @@ fn next_alike(
     kind: Kind,
     passed: &mut Option<Box<Passed>>,
 ) -> Option<Arc<dyn Craft>> {
-    let mut alike = rows
-        .iter_hash(hash)
-        .filter(|row| row.hash == hash)
-        .map(|row| &row.flight)
-        .filter(|flight| flight.core().site == site && flight.kind() == kind);
+    let is_alike =
+        |row: &Row| row.hash == hash && row.flight.core().site == site && row.flight.kind() == kind;
     let Some(passed) = passed else {
         // As a rule there is one at most, and it is ours.
-        return alike.next().map(Arc::clone);
+        return rows.find(hash, is_alike).map(|row| Arc::clone(&row.flight));
     };
+    let alike = rows.iter_hash(hash).filter(|row| is_alike(row)).map(|row| &row.flight);
     let mut alike = alike.filter(|flight| !passed.seen.contains(&Arc::as_ptr(flight).cast()));
     let first = alike.next().map(Arc::clone);
     // Once keys collide, all that do are taken in one go: the cost of a call grows with their number, not
     // with its square.
     passed.queue.extend(alike.map(Arc::clone));
     first
+}
+
+/// Whether `core` is the flight's. A flight begins with its core, so their addresses are the same.
+fn is_of(flight: &Arc<dyn Craft>, core: &Core) -> bool {
+    ptr::addr_eq(Arc::as_ptr(flight), core)
 }
 
 /// Gives `flight` a row: that of `dead`, if it is still there. Gives back what stood in it.
@@ -202,6 +205,14 @@ fn clock(options: &Options) -> Result<Option<Box<Deadline>>, Box<dyn Any + Send>
 fn clock(options: &Options) -> Result<Option<Box<Deadline>>, Box<dyn Any + Send>> {
     debug_assert!(options.timeout.is_none(), "there is no clock, and no option for one");
     Ok(None)
+}
+
+#[cold]
+fn tell_placed(hooks: &AllHooks, flight: &Arc<dyn Craft>, site: Site, role: Role) {
+    // What a leader's hook calls is called from inside: it would wait for its own end.
+    let aboard = role == Role::Led && !hooks.is_harmless();
+    let _aboard = aboard.then(|| enter(Arc::clone(flight)));
+    hooks.placed(&Call { site, role, flight: &**flight, end: End::NotYet });
 }
 
 impl Registry {
@@ -242,7 +253,7 @@ impl Registry {
         // Relaxed: only that no two are equal matters. Of the shard, for all threads would meet at one counter.
         let number = self.shards[shard].numbered.fetch_add(1, Ordering::Relaxed);
         let number = number * self.shards.len() as u64 + shard as u64 + 1;
-        Log::new(number, hooks.needs_clock())
+        Log::new(number, hooks.measures())
     }
 
     /// Joins the flight of `key`, if there is one.
@@ -253,7 +264,7 @@ impl Registry {
         site: Site,
         key: &P,
     ) -> Admission {
-        self.seek(options, hash, site, Kind::of::<P::Owned, V>(), None, &mut Finding(key))
+        self.seek(options, hash, site, Kind::of::<P::Owned, V>(), &mut Finding(key))
     }
 
     /// Joins the flight of `key`, or takes the key and leads one with `work`, which is then begun.
@@ -281,10 +292,13 @@ impl Registry {
             }
         };
         let mut seeker = Leading { key, same, work, place: None };
-        let admission = self.seek(options, hash, site, Kind::of::<K, V>(), clock, &mut seeker);
+        let admission = self.seek(options, hash, site, Kind::of::<K, V>(), &mut seeker);
         if let Admission::Led(flight) = &admission {
+            if let Some(clock) = clock {
+                flight.core().set_clock(clock);
+            }
             let place = seeker.place.take();
-            if let Err(payload) = work.begin(flight, place) {
+            if let Some(Err(payload)) = place.map(|place| work.begin(flight, place)) {
                 let error = wreck(&**flight, payload);
                 flight.tell_landing::<V>(&**self, &Err(error.clone()));
                 flight.land::<V>(Err(error.clone()), &**self, true);
@@ -300,7 +314,6 @@ impl Registry {
         hash: u64,
         site: Site,
         kind: Kind,
-        mut clock: Option<Box<Deadline>>,
         seeker: &mut dyn Seeker,
     ) -> Admission {
         let lift = || Lift::here(|| Arc::clone(self) as Arc<dyn Rows>);
@@ -315,8 +328,7 @@ impl Registry {
                     flight
                 } else {
                     let lift = if options.detached { lift() } else { None };
-                    let core =
-                        Core::new(hash, site, options.detached, lift, clock.take(), self.log(hash));
+                    let core = Core::new(hash, site, options.detached, lift, self.log(hash));
                     let Some(flight) = seeker.launch(core) else { return Admission::Absent };
                     let dead = passed.as_ref().and_then(|passed| passed.dead.as_ref());
                     let old = enter_row(&mut rows, Arc::clone(&flight), dead);
@@ -341,7 +353,8 @@ impl Registry {
                     let limit = options.max_followers.unwrap_or(usize::MAX);
                     let error = Overloaded::new(flight.describe(), limit);
                     if let Some(hooks) = &self.hooks {
-                        hooks.refused(&flight.call(site, Role::Joined, End::NotYet));
+                        let (role, end) = (Role::Joined, End::NotYet);
+                        hooks.refused(&Call { site, role, flight: &*flight, end });
                     }
                     return Admission::Refused(ReduceError::Overloaded(error));
                 }
@@ -362,9 +375,7 @@ impl Registry {
             quietly(|| flight.core().set_span(FlightSpan::open(flight.core())));
         }
         if let Some(hooks) = &self.hooks {
-            // What a leader's hook calls is called from inside: it would wait for its own end.
-            let _aboard = (role == Role::Led).then(|| enter(Arc::clone(flight)));
-            hooks.placed(&flight.call(site, role, End::NotYet));
+            tell_placed(hooks, flight, site, role);
         }
     }
 
@@ -414,7 +425,7 @@ impl Rows for Registry {
     fn free(&self, flight: &Core) {
         let hash = flight.hash;
         let mut rows = self.shard(hash);
-        let Ok(entry) = rows.find_entry(hash, |row| ptr::eq(row.flight.core(), flight)) else {
+        let Ok(entry) = rows.find_entry(hash, |row| is_of(&row.flight, flight)) else {
             return; // forgotten, or taken over
         };
         let (row, _) = entry.remove();

@@ -141,6 +141,8 @@ fn the_future_of_a_call_is_small_whatever_the_body_holds() {
         size_of_sendable(&on_terms(1, "x")),
     ];
     println!("{sizes:?}");
-    assert!(sizes.iter().all(|size| *size < 256), "{sizes:?}");
+    // Feature `tracing` is on in these tests, and takes the pointer to a span.
+    let span = size_of::<usize>();
+    assert!(sizes.iter().all(|size| *size - span < 256), "{sizes:?}");
     assert_eq!(["large", "three_strings", "load", "on_terms"].map(runs), [0; 4]);
 }

@@ -23,7 +23,10 @@ struct Seen {
 }
 
 #[derive(Clone, Default)]
-struct Spans(Arc<Mutex<HashMap<u64, Seen>>>, Arc<Mutex<Vec<(String, Option<u64>)>>>);
+struct Spans(Arc<Mutex<HashMap<u64, Seen>>>, Arc<Mutex<Vec<Logged>>>);
+
+/// What an event said, and the span it was in.
+type Logged = (String, Option<u64>);
 
 struct Fields<'a>(&'a mut HashMap<&'static str, String>);
 
@@ -150,8 +153,8 @@ fn a_key_is_never_in_a_span() {
 fn a_subscriber_that_panics_harms_no_flight() {
     struct Bomb;
     impl<S: Subscriber> Layer<S> for Bomb {
-        fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
-            assert_ne!(attributes.metadata().name(), "flight");
+        fn on_new_span(&self, _: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+            panic!("no room for a span");
         }
     }
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(Bomb));

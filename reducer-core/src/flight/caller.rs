@@ -103,6 +103,7 @@ where
     }
 
     /// Ready when the flight is over, and left by then. Drives it when it is this caller's turn.
+    #[inline]
     fn poll_over(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -139,6 +140,7 @@ where
     }
 
     /// Waits for the outcome.
+    #[inline]
     pub(crate) fn poll_outcome(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<V>>
     where
         V: Clone + 'static,

@@ -21,10 +21,18 @@ pub(super) struct Calls {
 
 impl Calls {
     /// Wakes them, a batch at a time, with the lock free. A waker that panics costs nobody else a wake.
+    #[inline]
     pub(super) fn make(mut self, flight: &dyn Craft) {
         if let Some(host) = self.host.take() {
             quietly(|| host.wake());
         }
+        // Mostly nobody waits but the caller who is here.
+        if self.native + self.foreign > 0 {
+            self.make_some(flight);
+        }
+    }
+
+    fn make_some(mut self, flight: &dyn Craft) {
         while self.native + self.foreign > 0 {
             let mut batch = [const { None }; BATCH];
             let mut state = flight.core().lock();

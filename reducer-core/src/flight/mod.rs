@@ -53,7 +53,7 @@ pub(crate) use phase::{Core, Join, Log, Stake};
 pub(crate) use ring::{Aboard, Link, enter, same, waits_on_us};
 
 use crate::error::{Cancelled, Panicked, ReduceError, TimedOut, message_of};
-use crate::hooks::{AllHooks, Call, End, Shown, shown};
+use crate::hooks::{AllHooks, Call, End, shown};
 use crate::key::Same;
 use crate::reducer::Role;
 use crate::sync::UnsafeCell;
@@ -231,53 +231,51 @@ impl dyn Craft + '_ {
         self.hull().place().downcast_ref().expect("the table compares value types")
     }
 
-    /// What the hooks are told of a call, or of the flight itself.
-    pub(crate) fn call<'a>(&'a self, site: Site, role: Role, end: End<'a>) -> Call<'a> {
-        let core = self.core();
-        Call {
-            function: site.function(),
-            number: core.log.number,
-            role,
-            key: Shown::of_key(self.hull()),
-            elapsed: core.log.elapsed(),
-            followers: core.joined(),
-            end,
-        }
+    /// Whether there is anybody to be told of this flight.
+    fn is_watched(&self) -> bool {
+        FlightSpan::IS_ON || self.core().log.number != 0
     }
 
     /// Tells how the flight ends, before any of its callers can know. By who has the seat, when the work is gone.
     pub(crate) fn tell_landing<V: 'static>(&self, rows: &dyn Rows, outcome: &Outcome<V>) {
-        let end = match outcome {
-            Ok(value) => End::Value(value),
-            Err(error) => End::Failed(error),
-        };
-        self.tell_end(rows, end, || matches!(outcome, Ok(value) if shown::is_err(value)));
+        if self.is_watched() {
+            self.tell_end(
+                rows,
+                match outcome {
+                    Ok(value) if shown::is_err(value) => End::Err(value),
+                    Ok(value) => End::Value(value),
+                    Err(error) => End::Failed(error),
+                },
+            );
+        }
     }
 
     /// The same of a flight that comes to nothing.
     pub(crate) fn tell_dropped(&self, rows: &dyn Rows) {
-        self.tell_end(rows, End::Dropped, || false);
+        if self.is_watched() {
+            self.tell_end(rows, End::Dropped);
+        }
     }
 
-    fn tell_end(&self, rows: &dyn Rows, end: End<'_>, is_err: impl FnOnce() -> bool) {
+    #[cold]
+    fn tell_end(&self, rows: &dyn Rows, end: End<'_>) {
         let hooks = rows.hooks();
-        if hooks.is_none() && !FlightSpan::IS_ON {
-            return;
+        if FlightSpan::IS_ON || hooks.is_some_and(AllHooks::measures) {
+            // Who has not joined by now starts anew: those who have are all that will be counted.
+            let followers = self.core().close_to_joins();
+            quietly(|| self.core().span().landed(followers, end.name()));
         }
-        // Who has not joined by now starts anew: those who have are all that will be counted.
-        self.core().close_to_joins();
-        let call = self.call(self.core().site, Role::Led, end);
-        let is_err = is_err();
-        quietly(|| self.core().span().landed(call.followers, end.name(is_err)));
         if let Some(hooks) = hooks {
-            hooks.ended(&call, is_err);
+            hooks.ended(&Call { site: self.core().site, role: Role::Led, flight: self, end });
         }
     }
 
     /// Drops the work and the clock. By who has the seat.
     pub(crate) fn unload(&self) {
-        quietly(|| self.clear());
-        quietly(|| self.core().stop_clock());
+        quietly(|| {
+            self.core().stop_clock();
+            self.clear();
+        });
     }
 
     /// A clone of what everybody gets, made with no lock held.

@@ -136,14 +136,7 @@ pub(crate) enum Turn {
 
 impl Core {
     /// A flight with its leader aboard and in the seat.
-    pub(crate) fn new(
-        hash: u64,
-        site: Site,
-        detached: bool,
-        lift: Option<Lift>,
-        clock: Option<Box<Deadline>>,
-        log: Log,
-    ) -> Self {
+    pub(crate) fn new(hash: u64, site: Site, detached: bool, lift: Option<Lift>, log: Log) -> Self {
         let state = State {
             phase: Phase::Flying,
             seated: true,
@@ -162,7 +155,7 @@ impl Core {
             host: None,
             waits: None,
         };
-        let clock = Berth(UnsafeCell::new(clock));
+        let clock = Berth(UnsafeCell::new(None));
         Self { widen: unmade, hash, site, log, state: Mutex::new(state), clock }
     }
 
@@ -194,8 +187,11 @@ impl Core {
         self.lock().joined
     }
 
-    pub(crate) fn close_to_joins(&self) {
-        self.lock().closed = true;
+    /// How many have joined, which are now all that ever will.
+    pub(crate) fn close_to_joins(&self) -> u32 {
+        let mut state = self.lock();
+        state.closed = true;
+        state.joined
     }
 
     /// One more follower, if the flight still takes any.
@@ -267,6 +263,13 @@ impl Core {
             Ok(Some(Poll::Ready(limit))) => Some(Ok(limit)),
             Err(payload) => Some(Err(payload)),
         }
+    }
+
+    /// Gives the flight its time. By the leader, before it is polled.
+    #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
+    pub(crate) fn set_clock(&self, clock: Box<Deadline>) {
+        // SAFETY: a flight is made with its leader in the seat.
+        unsafe { self.clock.board(clock) };
     }
 
     /// By who has the seat. The clock has a waker of the flight, and would keep it for ever.

@@ -17,8 +17,14 @@ use super::{Craft, quietly};
 use crate::error::Reentrant;
 use crate::sync::thread_local;
 
+// Made at compile time: there is no look whether it was made. loom knows no such form.
+#[cfg(not(loom))]
 thread_local! {
-    static CURRENT: RefCell<Option<Inside>> = RefCell::default();
+    static CURRENT: RefCell<Option<Inside>> = const { RefCell::new(None) };
+}
+#[cfg(loom)]
+thread_local! {
+    static CURRENT: RefCell<Option<Inside>> = RefCell::new(None);
 }
 
 /// A flight whose work is running, and the task it runs in: a `block_on` inside of the work may poll tasks
@@ -39,11 +45,13 @@ fn current() -> Option<Arc<dyn Craft>> {
     with_current(|current| current.map(Arc::clone)).flatten()
 }
 
+#[inline]
 fn replace_current(inside: Option<Inside>) -> Option<Inside> {
     CURRENT.try_with(|current| mem::replace(&mut *current.borrow_mut(), inside)).ok().flatten()
 }
 
 /// Makes `flight` the current one until the guard is dropped.
+#[inline]
 pub(crate) fn enter(flight: Arc<dyn Craft>) -> Aboard {
     Aboard { outer: replace_current(Some(Inside(flight, task_id()))) }
 }

@@ -12,7 +12,7 @@ mod imp {
     use tracing::span::Entered;
     use tracing::{Span, debug, debug_span, field, info_span};
 
-    use crate::flight::{Core, Stake};
+    use crate::flight::{Core, Stake, quietly};
 
     /// A pointer, and there only if a subscriber wants it: a flight is small.
     #[derive(Clone, Debug, Default)]
@@ -64,9 +64,14 @@ mod imp {
                 Stake::Follower => "follower",
                 Stake::Bystander => "bystander",
             };
-            let span =
-                debug_span!(target: "reducer", "wait", function = core.site.function(), role);
-            Self((!span.is_disabled()).then(|| Box::new(Wait { span, linked: false })))
+            let mut wait = None;
+            // There is a stake to be given up, and nobody yet who would.
+            quietly(|| {
+                let function = core.site.function();
+                let span = debug_span!(target: "reducer", "wait", function, role);
+                wait = (!span.is_disabled()).then(|| Box::new(Wait { span, linked: false }));
+            });
+            Self(wait)
         }
 
         pub(crate) fn enter(&mut self, core: &Core) -> Option<Entered<'_>> {

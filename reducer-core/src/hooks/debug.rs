@@ -51,7 +51,7 @@ impl DebugHooks {
     }
 
     fn line(&self, call: &Call<'_>, event: fmt::Arguments<'_>) {
-        let Call { function, number, key, .. } = call;
+        let (function, key, number) = (call.function(), call.key(), call.flight());
         let line = format!("[{function}({key}) #{number}] {event}\n");
         let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody could be told.
@@ -107,7 +107,7 @@ impl Hooks for DebugHooks {
         self.line(call, format_args!("refused"));
     }
 
-    fn needs_clock(&self) -> bool {
+    fn measures(&self) -> bool {
         false
     }
 }

@@ -9,6 +9,7 @@
 //! before any of its callers can see the outcome.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,7 @@ pub use metrics::MetricsHooks;
 pub use statistics::{StatisticsDetailHooks, StatisticsOverallHooks};
 
 use crate::error::ReduceError;
-use crate::flight::{Hulled, quietly};
+use crate::flight::{Craft, Hulled, Site, quietly};
 use crate::reducer::Role;
 
 /// Told of what happens in a [`Reducer`](crate::Reducer). Mirrors the hooks of Python's `async-reduce`, and has
@@ -103,10 +104,17 @@ pub trait Hooks: Send + Sync + 'static {
         let _ = call;
     }
 
-    /// Whether [`Call::elapsed`] is wanted, which costs a look at the clock for each flight. Asked once, when the
-    /// reducer is built.
-    fn needs_clock(&self) -> bool {
+    /// Whether [`Call::elapsed`] and the final [`Call::followers`] are wanted, which cost each flight a look at the
+    /// clock and a lock. Asked once, when the reducer is built. Where nobody wants them the time is zero, and a
+    /// follower may come between the count and the landing.
+    fn measures(&self) -> bool {
         true
+    }
+
+    /// Whether these never panic and never call a reducer: a flight is spared the precautions.
+    #[doc(hidden)]
+    fn is_harmless(&self) -> bool {
+        false
     }
 
     /// These hooks, then `other`.
@@ -137,8 +145,12 @@ macro_rules! both {
                 self.1.$event(call);
             })*
 
-            fn needs_clock(&self) -> bool {
-                self.0.needs_clock() || self.1.needs_clock()
+            fn measures(&self) -> bool {
+                self.0.measures() || self.1.measures()
+            }
+
+            fn is_harmless(&self) -> bool {
+                self.0.is_harmless() && self.1.is_harmless()
             }
         }
     };
@@ -152,8 +164,12 @@ macro_rules! forward {
                 (**self).$event(call);
             })*
 
-            fn needs_clock(&self) -> bool {
-                (**self).needs_clock()
+            fn measures(&self) -> bool {
+                (**self).measures()
+            }
+
+            fn is_harmless(&self) -> bool {
+                (**self).is_harmless()
             }
         }
 
@@ -162,8 +178,12 @@ macro_rules! forward {
                 (**self).$event(call);
             })*
 
-            fn needs_clock(&self) -> bool {
-                (**self).needs_clock()
+            fn measures(&self) -> bool {
+                (**self).measures()
+            }
+
+            fn is_harmless(&self) -> bool {
+                (**self).is_harmless()
             }
         }
     };
@@ -174,12 +194,9 @@ each_event!(forward);
 /// leader's.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
-    pub(crate) function: &'static str,
-    pub(crate) number: u64,
+    pub(crate) site: Site,
     pub(crate) role: Role,
-    pub(crate) key: Shown<'a>,
-    pub(crate) elapsed: Duration,
-    pub(crate) followers: u32,
+    pub(crate) flight: &'a dyn Craft,
     pub(crate) end: End<'a>,
 }
 
@@ -188,16 +205,18 @@ pub struct Call<'a> {
 pub(crate) enum End<'a> {
     NotYet,
     Value(&'a dyn Any),
+    /// A value that is an `Err`.
+    Err(&'a dyn Any),
     Failed(&'a ReduceError),
     Dropped,
 }
 
 impl End<'_> {
-    pub(crate) fn name(self, is_err: bool) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             End::NotYet => "flying",
-            End::Value(_) if is_err => "error",
             End::Value(_) => "value",
+            End::Err(_) => "error",
             End::Failed(ReduceError::Panicked(_)) => "panic",
             End::Failed(ReduceError::TimedOut(_)) => "timeout",
             End::Dropped | End::Failed(_) => "cancelled",
@@ -210,13 +229,13 @@ impl<'a> Call<'a> {
     /// closure, that a call by hand was given. Names may differ between compilers; they are for people.
     #[must_use]
     pub fn function(&self) -> &'static str {
-        self.function
+        self.site.function()
     }
 
     /// The flight's number: no two flights of a reducer have the same.
     #[must_use]
     pub fn flight(&self) -> u64 {
-        self.number
+        self.flight.core().log.number
     }
 
     /// What the call is to its flight.
@@ -229,26 +248,26 @@ impl<'a> Call<'a> {
     /// shown reads `_`.
     #[must_use]
     pub fn key(&self) -> Shown<'a> {
-        self.key
+        Shown::of_key(self.flight.hull())
     }
 
     /// How long the flight has taken so far; its whole time, at its end. By tokio's clock if that is there.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        self.elapsed
+        self.flight.core().log.elapsed()
     }
 
     /// How many calls have joined the flight so far; all that ever did, at its end.
     #[must_use]
     pub fn followers(&self) -> usize {
-        self.followers as usize
+        self.flight.core().joined() as usize
     }
 
     /// The value that the flight came to, `Err` included.
     #[must_use]
     pub fn value(&self) -> Option<Shown<'a>> {
         match self.end {
-            End::Value(value) => Some(Shown::of(value)),
+            End::Value(value) | End::Err(value) => Some(Shown::of(value)),
             _ => None,
         }
     }
@@ -266,12 +285,12 @@ impl<'a> Call<'a> {
 impl fmt::Debug for Call<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
-            .field("function", &self.function)
-            .field("flight", &self.number)
+            .field("function", &self.function())
+            .field("flight", &self.flight())
             .field("role", &self.role)
-            .field("key", &self.key)
-            .field("elapsed", &self.elapsed)
-            .field("followers", &self.followers)
+            .field("key", &self.key())
+            .field("elapsed", &self.elapsed())
+            .field("followers", &self.followers())
             .field("value", &self.value())
             .field("error", &self.error())
             .finish()
@@ -327,12 +346,15 @@ impl fmt::Debug for Shown<'_> {
 #[derive(Clone, Default)]
 pub(crate) struct AllHooks {
     each: Vec<Arc<dyn Hooks>>,
-    clock: bool,
+    measure: bool,
+    /// Some are not harmless.
+    wild: bool,
 }
 
 impl AllHooks {
     pub(crate) fn push(&mut self, hooks: impl Hooks) {
-        self.clock |= hooks.needs_clock();
+        self.measure |= hooks.measures();
+        self.wild |= !hooks.is_harmless();
         self.each.push(Arc::new(hooks));
     }
 
@@ -346,41 +368,65 @@ impl AllHooks {
         self.each.is_empty()
     }
 
-    pub(crate) fn needs_clock(&self) -> bool {
-        self.clock
+    pub(crate) fn measures(&self) -> bool {
+        self.measure
+    }
+
+    pub(crate) fn is_harmless(&self) -> bool {
+        !self.wild
     }
 
     /// A call got a place.
     pub(crate) fn placed(&self, call: &Call<'_>) {
-        self.tell(|hooks| hooks.on_apply(call));
         match call.role {
-            Role::Led => self.tell(|hooks| hooks.on_executing(call)),
-            Role::Joined => self.tell(|hooks| hooks.on_reducing(call)),
+            Role::Led => {
+                self.tell([|to, call| to.on_apply(call), |to, call| to.on_executing(call)], call)
+            }
+            Role::Joined => {
+                self.tell([|to, call| to.on_apply(call), |to, call| to.on_reducing(call)], call)
+            }
         }
     }
 
     pub(crate) fn refused(&self, call: &Call<'_>) {
-        self.tell(|hooks| hooks.on_refused(call));
+        self.tell([|to, call| to.on_refused(call)], call);
     }
 
     /// A flight is at its end.
-    pub(crate) fn ended(&self, call: &Call<'_>, is_err: bool) {
+    pub(crate) fn ended(&self, call: &Call<'_>) {
         match call.end {
             End::NotYet => {}
-            End::Value(_) if !is_err => self.tell(|hooks| hooks.on_result(call)),
+            End::Value(_) => self.tell([|to, call| to.on_result(call)], call),
             End::Dropped | End::Failed(ReduceError::Cancelled(_)) => {
-                self.tell(|hooks| hooks.on_cancelled(call));
+                self.tell([|to, call| to.on_cancelled(call)], call);
             }
-            End::Value(_) | End::Failed(_) => self.tell(|hooks| hooks.on_error(call)),
+            End::Err(_) | End::Failed(_) => self.tell([|to, call| to.on_error(call)], call),
         }
     }
 
-    fn tell(&self, event: impl Fn(&dyn Hooks)) {
-        for hooks in &self.each {
-            quietly(|| event(&**hooks));
+    /// Each of the events to each of the hooks. What one cannot bear, the next is told all the same.
+    #[inline]
+    fn tell<const N: usize>(&self, events: [Event; N], call: &Call<'_>) {
+        if !self.wild {
+            self.each
+                .iter()
+                .for_each(|hooks| events.iter().for_each(|event| event(&**hooks, call)));
+            return;
+        }
+        let told = Cell::new(0);
+        while told.get() < N * self.each.len() {
+            quietly(|| {
+                while let Some(hooks) = self.each.get(told.get() / N) {
+                    let event = events[told.get() % N];
+                    told.set(told.get() + 1);
+                    event(&**hooks, call);
+                }
+            });
         }
     }
 }
+
+type Event = fn(&dyn Hooks, &Call<'_>);
 
 impl fmt::Debug for AllHooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

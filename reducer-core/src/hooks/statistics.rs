@@ -144,8 +144,12 @@ impl Hooks for StatisticsOverallHooks {
         add(&self.0.here().refused);
     }
 
-    fn needs_clock(&self) -> bool {
+    fn measures(&self) -> bool {
         false
+    }
+
+    fn is_harmless(&self) -> bool {
+        true
     }
 }
 
@@ -265,8 +269,12 @@ impl Hooks for StatisticsDetailHooks {
         self.count(call, |counts| counts.cancelled += 1);
     }
 
-    fn needs_clock(&self) -> bool {
+    fn measures(&self) -> bool {
         false
+    }
+
+    fn is_harmless(&self) -> bool {
+        true
     }
 }
 

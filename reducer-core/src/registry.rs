@@ -23,8 +23,8 @@ use hashbrown::HashTable;
 use crate::call::{Place, Work};
 use crate::error::{Overloaded, Panicked, ReduceError};
 use crate::flight::{
-    Core, Craft, Deadline, FlightSpan, Hull, Join, Kind, Lift, Log, Rows, Site, describe, enter,
-    quietly, same, waits_on_us, wreck,
+    Core, Craft, Deadline, FlightSpan, Hull, InFlight, Join, Kind, Lift, Log, Rows, Site, describe,
+    enter, quietly, same, waits_on_us, wreck,
 };
 use crate::hooks::{AllHooks, Call, End};
 use crate::key::{Key, KeyHasher, Same};
@@ -212,7 +212,8 @@ fn tell_placed(hooks: &AllHooks, flight: &Arc<dyn Craft>, site: Site, role: Role
     // What a leader's hook calls is called from inside: it would wait for its own end.
     let aboard = role == Role::Led && !hooks.is_harmless();
     let _aboard = aboard.then(|| enter(Arc::clone(flight)));
-    hooks.placed(&Call { site, role, flight: &**flight, end: End::NotYet });
+    let of = &InFlight { site, flight: &**flight };
+    hooks.placed(&Call { of, role, end: End::NotYet });
 }
 
 impl Registry {
@@ -354,7 +355,8 @@ impl Registry {
                     let error = Overloaded::new(flight.describe(), limit);
                     if let Some(hooks) = &self.hooks {
                         let (role, end) = (Role::Joined, End::NotYet);
-                        hooks.refused(&Call { site, role, flight: &*flight, end });
+                        let of = &InFlight { site, flight: &*flight };
+                        hooks.refused(&Call { of, role, end });
                     }
                     return Admission::Refused(ReduceError::Overloaded(error));
                 }

@@ -34,6 +34,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 mod berth;
 mod caller;
@@ -53,7 +54,7 @@ pub(crate) use phase::{Core, Join, Log, Stake};
 pub(crate) use ring::{Aboard, Link, enter, same, waits_on_us};
 
 use crate::error::{Cancelled, Panicked, ReduceError, TimedOut, message_of};
-use crate::hooks::{AllHooks, Call, End, shown};
+use crate::hooks::{AllHooks, Call, End, Told, shown};
 use crate::key::Same;
 use crate::reducer::Role;
 use crate::sync::UnsafeCell;
@@ -266,7 +267,8 @@ impl dyn Craft + '_ {
             quietly(|| self.core().span().landed(followers, end.name()));
         }
         if let Some(hooks) = hooks {
-            hooks.ended(&Call { site: self.core().site, role: Role::Led, flight: self, end });
+            let of = &InFlight { site: self.core().site, flight: self };
+            hooks.ended(&Call { of, role: Role::Led, end });
         }
     }
 
@@ -300,6 +302,39 @@ impl dyn Craft + '_ {
             }
         });
         outcome
+    }
+}
+
+/// A call's place in a flight, as the hooks see it.
+pub(crate) struct InFlight<'a> {
+    /// The call's own: by hand, each may have another function for the same key.
+    pub(crate) site: Site,
+    pub(crate) flight: &'a dyn Craft,
+}
+
+impl Told for InFlight<'_> {
+    fn function(&self) -> &'static str {
+        self.site.function()
+    }
+
+    fn number(&self) -> u64 {
+        self.flight.core().log.number
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.flight.core().log.elapsed()
+    }
+
+    fn followers(&self) -> usize {
+        self.flight.core().joined() as usize
+    }
+
+    fn key(&self) -> Option<&dyn Any> {
+        Some(self.flight.key())
+    }
+
+    fn show_key(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.flight.hull().show_key(f)
     }
 }
 

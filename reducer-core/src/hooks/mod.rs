@@ -28,7 +28,7 @@ pub use metrics::MetricsHooks;
 pub use statistics::{StatisticsDetailHooks, StatisticsOverallHooks};
 
 use crate::error::ReduceError;
-use crate::flight::{Craft, Hulled, Site, quietly};
+use crate::flight::quietly;
 use crate::reducer::Role;
 
 /// Told of what happens in a [`Reducer`](crate::Reducer). Mirrors the hooks of Python's `async-reduce`, and has
@@ -194,10 +194,19 @@ each_event!(forward);
 /// leader's.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
-    pub(crate) site: Site,
+    pub(crate) of: &'a dyn Told,
     pub(crate) role: Role,
-    pub(crate) flight: &'a dyn Craft,
     pub(crate) end: End<'a>,
+}
+
+/// What hooks are told of: a flight, or a batch. Asked only for what they ask for.
+pub(crate) trait Told {
+    fn function(&self) -> &'static str;
+    fn number(&self) -> u64;
+    fn elapsed(&self) -> Duration;
+    fn followers(&self) -> usize;
+    fn key(&self) -> Option<&dyn Any>;
+    fn show_key(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
 /// What a flight came to.
@@ -229,13 +238,13 @@ impl<'a> Call<'a> {
     /// closure, that a call by hand was given. Names may differ between compilers; they are for people.
     #[must_use]
     pub fn function(&self) -> &'static str {
-        self.site.function()
+        self.of.function()
     }
 
     /// The flight's number: no two flights of a reducer have the same.
     #[must_use]
     pub fn flight(&self) -> u64 {
-        self.flight.core().log.number
+        self.of.number()
     }
 
     /// What the call is to its flight.
@@ -248,19 +257,19 @@ impl<'a> Call<'a> {
     /// shown reads `_`.
     #[must_use]
     pub fn key(&self) -> Shown<'a> {
-        Shown::of_key(self.flight.hull())
+        Shown { what: self.of.key().unwrap_or(&()), show: Show::Key(self.of) }
     }
 
     /// How long the flight has taken so far; its whole time, at its end. By tokio's clock if that is there.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        self.flight.core().log.elapsed()
+        self.of.elapsed()
     }
 
     /// How many calls have joined the flight so far; all that ever did, at its end.
     #[must_use]
     pub fn followers(&self) -> usize {
-        self.flight.core().joined() as usize
+        self.of.followers()
     }
 
     /// The value that the flight came to, `Err` included.
@@ -307,14 +316,10 @@ pub struct Shown<'a> {
 #[derive(Clone, Copy)]
 enum Show<'a> {
     Value,
-    Key(&'a dyn Hulled),
+    Key(&'a dyn Told),
 }
 
 impl<'a> Shown<'a> {
-    pub(crate) fn of_key(hull: &'a dyn Hulled) -> Self {
-        Self { what: hull.key(), show: Show::Key(hull) }
-    }
-
     pub(crate) fn of(value: &'a dyn Any) -> Self {
         Self { what: value, show: Show::Value }
     }
@@ -331,7 +336,7 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.show {
             Show::Value => shown::any(self.what, f),
-            Show::Key(hull) => hull.show_key(f),
+            Show::Key(of) => of.show_key(f),
         }
     }
 }

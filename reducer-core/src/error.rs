@@ -64,14 +64,25 @@ pub struct Panicked(Arc<Wreck>);
 struct Wreck {
     flight: String,
     message: String,
+    /// What is so now, and what to do.
+    advice: &'static str,
     /// The first caller to panic takes the payload itself, whatever its type; the rest have the text.
     payload: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 impl Panicked {
     pub(crate) fn new(flight: String, payload: Box<dyn Any + Send>) -> Self {
+        Self::with_advice(flight, payload, "the key is free, the next call starts afresh")
+    }
+
+    #[cfg(all(feature = "tokio", not(loom)))]
+    pub(crate) fn of_a_batch(function: String, payload: Box<dyn Any + Send>) -> Self {
+        Self::with_advice(function, payload, "the next batch is unharmed, call again")
+    }
+
+    fn with_advice(flight: String, payload: Box<dyn Any + Send>, advice: &'static str) -> Self {
         let message = message_of(payload.as_ref());
-        Self(Arc::new(Wreck { flight, message, payload: Mutex::new(Some(payload)) }))
+        Self(Arc::new(Wreck { flight, message, advice, payload: Mutex::new(Some(payload)) }))
     }
 
     /// The panic's message. A payload that is no string is described as such.
@@ -82,7 +93,7 @@ impl Panicked {
 
     /// Goes on with the panic in the caller's thread. The panic hook ran where the work panicked and
     /// does not run again for each of a thousand callers.
-    fn resume(self) -> ! {
+    pub(crate) fn resume(self) -> ! {
         let payload = self.0.payload.lock().unwrap_or_else(PoisonError::into_inner).take();
         let payload = payload.unwrap_or_else(|| Box::new(self.0.message.clone()));
         drop(self);
@@ -109,8 +120,8 @@ impl fmt::Debug for Panicked {
 
 impl fmt::Display for Panicked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Wreck { flight, message, .. } = &*self.0;
-        write!(f, "{flight} panicked: {message}; the key is free, the next call starts afresh")
+        let Wreck { flight, message, advice, .. } = &*self.0;
+        write!(f, "{flight} panicked: {message}; {advice}")
     }
 }
 

@@ -81,6 +81,11 @@
 #![warn(clippy::unwrap_used)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(all(feature = "tokio", not(loom)))]
+mod batch;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod batch;
 mod blocking;
 mod call;
 mod error;
@@ -93,6 +98,12 @@ mod reducer;
 mod registry;
 mod sync;
 
+#[cfg(all(feature = "tokio", not(loom)))]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+pub use batch::{
+    AggregateError, AggregateStats, Aggregated, Aggregator, AggregatorBuilder, Answers, AsCalled,
+    Call, CallMany, Deduped, Flushed, Slot,
+};
 pub use call::Wrapped;
 pub use error::{
     Cancelled, NoRuntime, Overloaded, Panicked, ReduceError, Reentrant, SetHooksError, SharedError,

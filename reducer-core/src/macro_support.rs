@@ -12,6 +12,10 @@ use pin_project_lite::pin_project;
 
 pub use ::std;
 
+#[cfg(all(feature = "tokio", not(loom)))]
+pub use crate::batch::{
+    AggregateError, Aggregated, Answers, SlotsOutcome, Terms, answered, slotted, terms,
+};
 use crate::blocking::{follow_found, lead_or_follow};
 use crate::call::{Work, board_owned, check_runtime};
 use crate::error::ReduceError;

@@ -68,6 +68,9 @@
 //!
 //! **Retries** belong inside the work: there is one loop for all. Outside, every caller has its own.
 //!
+//! **Many single calls, one query**: [`macro@aggregate`] on a function that takes a `Vec`, or an [`Aggregator`] by
+//! hand. `#[reduceable]` over `#[aggregate]`: equal calls share, different ones are one batch.
+//!
 //! **What was saved**: [`Hooks`], ready-made as [`StatisticsOverallHooks`], [`StatisticsDetailHooks`], [`DebugHooks`];
 //! for a reducer by [`ReducerBuilder::hooks`], for the global one by [`set_global_hooks`].
 //!
@@ -75,8 +78,10 @@
 //!
 //! Off by default: `tracing` (each flight runs in a span, a child of the one that its leader was in, whoever polls
 //! it; each caller waits in a span that `follows_from` it; there is nothing to write); `metrics` (`MetricsHooks`,
-//! for the facade of that name). On by default: `macros` ([`macro@reduceable`]); `tokio` (a flight with many callers moves to a task of its
-//! own, so that they are not woken at each of its steps; `timeout`; `detached`); `anyhow`
+//! for the facade of that name).
+//!
+//! On by default: `macros` ([`macro@reduceable`]); `tokio` (a flight with many callers moves to a task of its
+//! own, so that they are not woken at each of its steps; `timeout`; `detached`; batches); `anyhow`
 //! ([`SharedError::downcast_ref`] sees through `anyhow::Error`).
 #![warn(clippy::unwrap_used)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -101,8 +106,8 @@ mod sync;
 #[cfg(all(feature = "tokio", not(loom)))]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub use batch::{
-    AggregateError, AggregateStats, Aggregated, Aggregator, AggregatorBuilder, Answers, AsCalled,
-    Call, CallMany, Deduped, Flushed, Slot,
+    AggregateCall, AggregateCalls, AggregateError, AggregateStats, Aggregated, Aggregator,
+    AggregatorBuilder, Answers, AsCalled, Deduped, Flushed, Slot,
 };
 pub use call::Wrapped;
 pub use error::{
@@ -115,6 +120,10 @@ pub use hooks::MetricsHooks;
 pub use hooks::{Call, DebugHooks, Hooks, StatisticsDetailHooks, StatisticsOverallHooks};
 pub use key::parts::{ByPtr, KeyPart, KeyPartRef, Output};
 pub use reducer::{Reduced, Reducer, ReducerBuilder, Role, reduce, set_global_hooks};
+#[cfg(all(feature = "macros", feature = "tokio", not(loom)))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "macros", feature = "tokio"))))]
+#[doc = include_str!("aggregate.md")]
+pub use reducer_macros::aggregate;
 #[cfg(feature = "macros")]
 #[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
 #[doc = include_str!("reduceable.md")]

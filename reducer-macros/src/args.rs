@@ -8,6 +8,10 @@ use syn::{Error, Expr, Path, Result, Token, parenthesized, parse_quote_spanned};
 
 use crate::time::Time;
 
+mod aggregate;
+
+pub(crate) use aggregate::AggregateArgs;
+
 const EXPECTED: &str =
     "expected `key = ..`, `skip(..)`, `reducer = ..`, `timeout = ..`, `detached` or `crate = ..`";
 

@@ -41,3 +41,26 @@ pub fn reduceable(args: TokenStream, function: TokenStream) -> TokenStream {
         .unwrap_or_else(|refusal| fallback::give_back(&refusal, &function))
         .into()
 }
+
+/// # At a glance
+///
+/// Calls of this function that come within the leeway are one run of it.
+///
+/// | option | meaning |
+/// |---|---|
+/// | `leeway = "10ms"` | how long a batch waits for more calls, from its first; or an expression that gives a `Duration`; 10 ms if left out |
+/// | `max_count = 100` | a batch of so many goes at once; no limit if left out |
+/// | `max_concurrent = 4` | so many batches run at once |
+/// | `max_waiting = 10_000` | so many calls wait for a batch to be dispatched; one beyond gets `Full` |
+/// | `in = self.users` | the `Aggregated` that holds the batches: a method needs one |
+/// | `crate = path` | where `reducer_core` is, if it was renamed or re-exported |
+///
+/// The first parameter is `Vec<T>`, or `Vec<Slot<T, R>>`; callers give one `T`. Those after it are marked `#[group]`:
+/// calls with equal ones share a batch.
+#[proc_macro_attribute]
+pub fn aggregate(args: TokenStream, function: TokenStream) -> TokenStream {
+    let function = function.into();
+    expand::aggregate(args.into(), &function)
+        .unwrap_or_else(|refusal| fallback::give_back_aggregate(&refusal, &function))
+        .into()
+}

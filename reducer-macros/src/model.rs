@@ -5,7 +5,7 @@
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
-use syn::parse::{Parse, ParseStream};
+use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::visit::{self, Visit};
 use syn::{
@@ -26,22 +26,29 @@ pub(crate) struct Function {
     pub(crate) body: TokenStream,
 }
 
-impl Parse for Function {
-    fn parse(input: ParseStream) -> Result<Self> {
+impl Function {
+    /// Parses what stands under the attribute of this name.
+    pub(crate) fn parse_under(attribute: &str, tokens: TokenStream) -> Result<Self> {
+        (|input: ParseStream| Self::parse(attribute, input)).parse2(tokens)
+    }
+
+    fn parse(attribute: &str, input: ParseStream) -> Result<Self> {
         let mut attrs = input.call(Attribute::parse_outer)?;
         let vis = input.parse()?;
         let start = input.span();
         let sig: Signature = match input.fork().parse::<Signature>() {
             Ok(_) => input.parse()?,
             Err(_) if !mentions_fn(input) => {
-                return Err(Error::new(start, "`#[reduceable]` goes on a function"));
+                return Err(Error::new(start, format!("`#[{attribute}]` goes on a function")));
             }
             Err(error) => return Err(error),
         };
         if input.peek(Token![;]) {
             return Err(Error::new(
                 sig.ident.span(),
-                "`#[reduceable]` needs a function with a body; put it on the implementation",
+                format!(
+                    "`#[{attribute}]` needs a function with a body; put it on the implementation"
+                ),
             ));
         }
         let content;

@@ -9,7 +9,7 @@ use quote::ToTokens;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{
-    Error, FnArg, Lifetime, ParenthesizedGenericArguments, ReceiverKind, Result, Safety,
+    Error, FnArg, Lifetime, ParenthesizedGenericArguments, ReceiverKind, Result, Safety, Signature,
     TraitBound, Type, TypeFnPtr, TypeImplTrait, TypeReference,
 };
 
@@ -35,29 +35,40 @@ fn refuse<T>(span: Span, why: &str) -> Result<T> {
 }
 
 fn qualifiers(model: &Model) -> Result<()> {
-    let sig = &model.function.sig;
+    plain("reduceable", &model.function.sig)
+}
+
+/// Refuses what is no plain Rust function.
+pub(crate) fn plain(attribute: &str, sig: &Signature) -> Result<()> {
+    let why = |what: &str| format!("`#[{attribute}]` does not work on {what}");
     if let Some(constness) = sig.constness {
-        return refuse(
-            constness.span,
-            "`#[reduceable]` does not work on a `const fn`: calls are shared at run time",
-        );
+        return refuse(constness.span, &why("a `const fn`: calls are shared at run time"));
     }
     if let Safety::Unsafe(unsafety) = sig.safety {
         return refuse(
             unsafety.span,
-            "`#[reduceable]` does not work on an `unsafe fn`: the shared call can outlive the caller that vouched for it",
+            &why("an `unsafe fn`: the shared call can outlive the caller that vouched for it"),
         );
     }
     if let Some(abi) = &sig.abi {
-        return refuse(
-            abi.extern_token.span,
-            "`#[reduceable]` does not work on an `extern fn`: call a Rust function from it",
-        );
+        return refuse(abi.extern_token.span, &why("an `extern fn`: call a Rust function from it"));
     }
     match &sig.variadic {
-        Some(variadic) => {
-            refuse(variadic.dots.spans[0], "`#[reduceable]` does not work on a variadic function")
-        }
+        Some(variadic) => refuse(variadic.dots.spans[0], &why("a variadic function")),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what cannot be named, or borrows, in the result of a batch.
+pub(crate) fn nameable(output: &Type) -> Result<()> {
+    if let Some(span) = first_impl(output) {
+        return refuse(span, "the answers of a batch need a nameable type");
+    }
+    match first_borrow(output) {
+        Some(span) => refuse(
+            span,
+            "the answers of a batch go to callers with other arguments, so they cannot borrow; return an owned type or `Arc<..>`",
+        ),
         None => Ok(()),
     }
 }
@@ -188,7 +199,7 @@ fn result(model: &Model) -> Result<()> {
 }
 
 /// The first `&` or lifetime that is not `'static`, nor only the business of a function type.
-fn first_borrow(ty: &Type) -> Option<Span> {
+pub(crate) fn first_borrow(ty: &Type) -> Option<Span> {
     struct Borrow(Option<Span>);
 
     impl<'ast> Visit<'ast> for Borrow {

@@ -15,7 +15,7 @@ use ahash::RandomState;
 use tokio::runtime::Handle;
 
 use super::answers::Answers;
-use super::call::{Call, CallMany};
+use super::call::{AggregateCall, AggregateCalls};
 use super::carrier::{Carrier, Dedupe};
 use super::core::{Batch, Core, Options};
 use super::slot::Slot;
@@ -109,8 +109,8 @@ impl<T, R, E> Aggregator<T, R, E> {
     /// assert_eq!(squares.call(4).await.unwrap(), 16);
     /// # }
     /// ```
-    pub fn call(&self, arg: T) -> Call<T, R, E> {
-        Call::new(self.clone(), arg)
+    pub fn call(&self, arg: T) -> AggregateCall<T, R, E> {
+        AggregateCall::new(self.clone(), arg)
     }
 
     /// As [`call`](Self::call) for each of `args`: their answers in the same order. They arrive one after another, at
@@ -132,8 +132,8 @@ impl<T, R, E> Aggregator<T, R, E> {
     /// assert_eq!(squares.stats().batches, 1);
     /// # }
     /// ```
-    pub fn call_many(&self, args: impl IntoIterator<Item = T>) -> CallMany<T, R, E> {
-        CallMany::new(args.into_iter().map(|arg| self.call(arg)).collect())
+    pub fn call_many(&self, args: impl IntoIterator<Item = T>) -> AggregateCalls<T, R, E> {
+        AggregateCalls::new(args.into_iter().map(|arg| self.call(arg)).collect())
     }
 
     /// The open batch waits for no more calls, only for a place if `max_concurrent` are running. Happens at

@@ -44,7 +44,7 @@ impl<G, T, R, E> Drop for Seated<G, T, R, E> {
 
 /// A call of an [`Aggregator`]; see [`Aggregator::call`].
 #[must_use = "a call arrives when it is first polled"]
-pub struct Call<T, R, E> {
+pub struct AggregateCall<T, R, E> {
     aggregator: Aggregator<T, R, E>,
     state: State<T, R, E>,
 }
@@ -56,9 +56,9 @@ enum State<T, R, E> {
 }
 
 // Nothing of it is ever pinned.
-impl<T, R, E> Unpin for Call<T, R, E> {}
+impl<T, R, E> Unpin for AggregateCall<T, R, E> {}
 
-impl<T, R, E> Call<T, R, E> {
+impl<T, R, E> AggregateCall<T, R, E> {
     pub(super) fn new(aggregator: Aggregator<T, R, E>, arg: T) -> Self {
         Self { aggregator, state: State::New(arg) }
     }
@@ -80,7 +80,7 @@ impl<T, R, E> Call<T, R, E> {
     }
 }
 
-impl<T, R, E> Future for Call<T, R, E> {
+impl<T, R, E> Future for AggregateCall<T, R, E> {
     type Output = Result<R, AggregateError<E>>;
 
     /// # Panics
@@ -102,7 +102,7 @@ impl<T, R, E> Future for Call<T, R, E> {
     }
 }
 
-impl<T, R, E> fmt::Debug for Call<T, R, E> {
+impl<T, R, E> fmt::Debug for AggregateCall<T, R, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
             State::New(_) => "New",
@@ -115,10 +115,10 @@ impl<T, R, E> fmt::Debug for Call<T, R, E> {
 
 /// Many calls of an [`Aggregator`]; see [`Aggregator::call_many`].
 #[must_use = "calls arrive when they are first polled"]
-pub struct CallMany<T, R, E> {
-    calls: std::vec::IntoIter<Call<T, R, E>>,
+pub struct AggregateCalls<T, R, E> {
+    calls: std::vec::IntoIter<AggregateCall<T, R, E>>,
     /// The first whose answer is not there. All have arrived once there is one.
-    next: Option<Call<T, R, E>>,
+    next: Option<AggregateCall<T, R, E>>,
     have_arrived: bool,
     early: Vec<Option<Answer<R, E>>>,
     answers: Vec<Answer<R, E>>,
@@ -127,10 +127,10 @@ pub struct CallMany<T, R, E> {
 type Answer<R, E> = Result<R, AggregateError<E>>;
 
 // Nothing of it is ever pinned.
-impl<T, R, E> Unpin for CallMany<T, R, E> {}
+impl<T, R, E> Unpin for AggregateCalls<T, R, E> {}
 
-impl<T, R, E> CallMany<T, R, E> {
-    pub(super) fn new(calls: Vec<Call<T, R, E>>) -> Self {
+impl<T, R, E> AggregateCalls<T, R, E> {
+    pub(super) fn new(calls: Vec<AggregateCall<T, R, E>>) -> Self {
         Self {
             answers: Vec::with_capacity(calls.len()),
             calls: calls.into_iter(),
@@ -141,7 +141,7 @@ impl<T, R, E> CallMany<T, R, E> {
     }
 }
 
-impl<T, R, E> Future for CallMany<T, R, E> {
+impl<T, R, E> Future for AggregateCalls<T, R, E> {
     type Output = Vec<Answer<R, E>>;
 
     /// Asks for one answer after another, and waits for the first that is missing: however many batches wake it, no
@@ -179,9 +179,9 @@ impl<T, R, E> Future for CallMany<T, R, E> {
     }
 }
 
-impl<T, R, E> fmt::Debug for CallMany<T, R, E> {
+impl<T, R, E> fmt::Debug for AggregateCalls<T, R, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallMany")
+        f.debug_struct("AggregateCalls")
             .field("answered", &self.answers.len())
             .field("waiting", &(self.calls.len() + usize::from(self.next.is_some())))
             .finish()

@@ -37,10 +37,12 @@ impl<G, T, R, E> Drop for Carrier<G, T, R, E> {
     }
 }
 
+type Fold<T> = fn(Vec<T>) -> (Vec<T>, Vec<usize>);
+
 /// How equal arguments go once: functions that know `T: Eq + Hash + Clone` and `R: Clone` where the carrier does not.
 pub(crate) struct Dedupe<T, R> {
     /// The different ones, in order of arrival; and for each argument, which of them it is.
-    pub(crate) fold: fn(Vec<T>) -> (Vec<T>, Vec<usize>),
+    pub(crate) fold: Fold<T>,
     /// An answer for each argument.
     pub(crate) unfold: fn(Vec<R>, &[usize]) -> Vec<R>,
     pub(crate) clone: fn(&R) -> R,

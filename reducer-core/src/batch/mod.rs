@@ -53,7 +53,7 @@ pub use aggregator::{AggregateStats, Aggregator, AggregatorBuilder, AsCalled, De
 #[cfg(not(loom))]
 pub use answers::Answers;
 #[cfg(not(loom))]
-pub use call::{Call, CallMany};
+pub use call::{AggregateCall, AggregateCalls};
 pub use error::AggregateError;
 #[cfg(not(loom))]
 pub use slot::Slot;

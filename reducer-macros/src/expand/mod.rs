@@ -9,6 +9,7 @@
 //! A block is of the edition of its span, and ours are of this crate's, 2024: temporaries of a body's
 //! last expression are dropped before the arguments, which are locals here. Do not lower it.
 
+mod aggregate;
 mod receiver;
 mod reduceable;
 
@@ -17,16 +18,47 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, FnArg, Meta, Pat, PatIdent, Path, Result, Signature, Token, parse_quote};
 
-use crate::args::Args;
+use crate::args::{AggregateArgs, Args};
 use crate::model::{Arg, Form, Function, Model, at};
 use crate::valid;
 
-pub(crate) fn reduceable(args: TokenStream, function: &TokenStream) -> Result<TokenStream> {
-    let args: Args = syn::parse2(args)?;
-    let function: Function = syn::parse2(function.clone())?;
+pub(crate) fn reduceable(tokens: TokenStream, function: &TokenStream) -> Result<TokenStream> {
+    let args: Args = syn::parse2(tokens.clone())?;
+    let function = Function::parse_under("reduceable", function.clone())?;
+    if function.attrs.iter().any(is_aggregate) {
+        return Ok(under_aggregate(&args, tokens, function));
+    }
     let model = Model::new(args, function);
     valid::check(&model)?;
     Ok(reduceable::expand(&model))
+}
+
+pub(crate) fn aggregate(args: TokenStream, function: &TokenStream) -> Result<TokenStream> {
+    let args: AggregateArgs = syn::parse2(args)?;
+    let function = Function::parse_under("aggregate", function.clone())?;
+    aggregate::expand(&args, &function)
+}
+
+fn is_aggregate(attr: &Attribute) -> bool {
+    attr.path().segments.last().is_some_and(|last| last.ident == "aggregate")
+}
+
+// Input:   #[reduceable(args)] #[aggregate(..)] async fn user(ids: Vec<u64>) -> Vec<User> { body }
+// Output:  #[aggregate(..)] #[reduceable(args)] async fn user(ids: Vec<u64>) -> Vec<User> { body }
+//
+// The attribute on top is expanded first, and what calls share is the function of one argument that
+// `#[aggregate]` makes.
+fn under_aggregate(args: &Args, tokens: TokenStream, function: Function) -> TokenStream {
+    let Function { attrs, vis, sig, brace, body } = function;
+    let (aggregates, others): (Vec<_>, Vec<_>) = attrs.into_iter().partition(is_aggregate);
+    let span = at(sig.ident.span());
+    let path = match &args.krate {
+        None => quote_spanned!(span=> ::reducer_core::reduceable),
+        Some(path) => quote_spanned!(span=> #path::reduceable),
+    };
+    let mut block = Group::new(proc_macro2::Delimiter::Brace, body);
+    block.set_span(brace.span.join());
+    quote!(#(#aggregates)* #[#path(#tokens)] #(#others)* #vis #sig #block)
 }
 
 /// The one path that generated code starts from.

@@ -251,7 +251,7 @@ async fn at_a_place(ids: Vec<u64>) -> Vec<u64> {
 }
 
 mod vendored {
-    pub use reducer_core::*;
+    pub(crate) use reducer_core::*;
 }
 
 #[vendored::aggregate(crate = vendored)]

@@ -503,3 +503,49 @@ fn counts_of_many_threads_add_up() {
     assert_eq!(stats.executed() + stats.reduced(), 4_000);
     assert_eq!(detail.total().iter().map(|(_, count)| count).sum::<u64>(), 4_000);
 }
+
+// Batches, told of by the same hooks.
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_told_like_a_flight() {
+    use reducer_core::Aggregator;
+    let log = Log::default();
+    let stats = StatisticsOverallHooks::new();
+    let squares = Aggregator::builder()
+        .max_count(3)
+        .max_waiting(3)
+        .hooks(log.clone())
+        .hooks(stats.clone())
+        .build(|numbers: Vec<u32>| async move {
+            assert!(!numbers.contains(&13), "unlucky");
+            if numbers.contains(&0) { Err("zero") } else { Ok(numbers) }
+        });
+    squares.call_many([1, 2, 3]).await.into_iter().for_each(|answer| {
+        answer.unwrap();
+    });
+    assert_eq!(
+        log.take(),
+        [
+            "apply .. leader",
+            "executing .. leader",
+            "apply .. follower",
+            "reducing .. follower",
+            "apply .. follower",
+            "reducing .. follower",
+            "result .. leader"
+        ]
+    );
+    squares.call(0).await.unwrap_err();
+    assert_eq!(log.take()[2..], ["error .. leader"]);
+    squares.call(13).await.unwrap_err();
+    assert_eq!(log.take()[2..], ["error .. leader"]);
+    let mut left = ByHand::new(squares.call(5));
+    left.pending();
+    drop(left);
+    tokio::task::yield_now().await;
+    assert_eq!(log.take()[2..], ["cancelled .. leader"]);
+    assert_eq!(
+        (stats.total(), stats.executed(), stats.errors(), stats.panics(), stats.cancelled()),
+        (6, 4, 2, 1, 1)
+    );
+}

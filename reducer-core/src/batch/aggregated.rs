@@ -59,7 +59,7 @@ impl<T, R, E, G> Aggregated<T, R, E, G> {
     /// No batch yet.
     #[must_use]
     pub fn new() -> Self {
-        Self(Arc::new(Core::new()))
+        Self(Arc::new(Core::new(None)))
     }
 
     /// The counts as they are now, over all groups.

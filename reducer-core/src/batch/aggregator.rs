@@ -1,5 +1,6 @@
 //! The door: an aggregator by hand, its options, its counts.
 
+use std::any::type_name;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
@@ -19,6 +20,8 @@ use super::call::{AggregateCall, AggregateCalls};
 use super::carrier::{Carrier, Dedupe};
 use super::core::{Batch, Core, Options};
 use super::slot::Slot;
+use super::watch;
+use crate::hooks::{AllHooks, Hooks};
 
 /// Makes many single calls into one batch.
 ///
@@ -71,6 +74,7 @@ impl Aggregator<(), ()> {
                 max_waiting: usize::MAX,
                 dedupe: false,
             },
+            hooks: AllHooks::default(),
             is_immediate: false,
             equal: PhantomData,
         }
@@ -253,10 +257,11 @@ pub struct AsCalled(());
 pub struct Deduped(());
 
 /// Options of an [`Aggregator`]. Each call sets one; [`build`](Self::build) ends it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct AggregatorBuilder<D = AsCalled> {
     options: Options,
+    hooks: AllHooks,
     is_immediate: bool,
     equal: PhantomData<D>,
 }
@@ -321,6 +326,28 @@ impl<D> AggregatorBuilder<D> {
         self.options.max_waiting = max_waiting;
         self
     }
+
+    /// Tells `hooks` of every call and batch. May be called more than once. The call that opens a batch *leads* it
+    /// (`on_executing`), the others have *joined* (`on_reducing`); a batch ends with `on_result`, `on_error` (it failed,
+    /// panicked, or gave the wrong number of answers) or `on_cancelled` (all had left, or its runtime was shut down).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use reducer_core::{Aggregator, StatisticsOverallHooks};
+    ///
+    /// let stats = StatisticsOverallHooks::new();
+    /// let squares = Aggregator::builder()
+    ///     .hooks(stats.clone())
+    ///     .build(|ns: Vec<u64>| async move { ns.iter().map(|n| n * n).collect::<Vec<_>>() });
+    /// squares.call_many(1..=10).await;
+    /// assert_eq!(stats.to_string(), "Stats(total=10, executed=1, reduced=9, errors=0)");
+    /// # }
+    /// ```
+    pub fn hooks(mut self, hooks: impl Hooks) -> Self {
+        self.hooks.push(hooks);
+        self
+    }
 }
 
 impl AggregatorBuilder {
@@ -344,7 +371,7 @@ impl<D> AggregatorBuilder<D> {
         Fut: Future<Output = A> + Send + 'static,
     {
         let work = Arc::new(work);
-        self.launching(mark, move |carrier, handle| {
+        self.launching(type_name::<F>, mark, move |carrier, handle| {
             let work = Arc::clone(&work);
             drop(handle.spawn(carrier.carry(move |args, ()| work(args), dedupe)));
         })
@@ -358,7 +385,7 @@ impl<D> AggregatorBuilder<D> {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let work = Arc::new(work);
-        self.launching(mark, move |carrier, handle| {
+        self.launching(type_name::<F>, mark, move |carrier, handle| {
             let work = Arc::clone(&work);
             drop(handle.spawn(carrier.carry_slots(
                 move |slots, ()| work(slots),
@@ -370,12 +397,13 @@ impl<D> AggregatorBuilder<D> {
 
     fn launching<T, R, E>(
         mut self,
+        name: fn() -> &'static str,
         mark: Option<fn(&RandomState, &T) -> u64>,
         launch: impl Fn(Carrier<(), T, R, E>, &Handle) + Send + Sync + 'static,
     ) -> Aggregator<T, R, E> {
         self.options.dedupe = mark.is_some();
         Aggregator(Arc::new(Inner {
-            core: Arc::new(Core::new()),
+            core: Arc::new(Core::new(watch::Watch::new(self.hooks, name))),
             options: self.options,
             mark,
             launch: Box::new(launch),
@@ -403,8 +431,8 @@ impl AggregatorBuilder<AsCalled> {
     /// # }
     /// ```
     pub fn dedupe(self) -> AggregatorBuilder<Deduped> {
-        let Self { options, is_immediate, .. } = self;
-        AggregatorBuilder { options, is_immediate, equal: PhantomData }
+        let Self { options, hooks, is_immediate, .. } = self;
+        AggregatorBuilder { options, hooks, is_immediate, equal: PhantomData }
     }
 
     /// The aggregator of a batch function that returns its answers: a `Vec`, one for each argument in their order, or

@@ -17,8 +17,9 @@ use super::answers::Answers;
 use super::core::{Batch, Core, Ending, Stage};
 use super::error::AggregateError;
 use super::slot::Slot;
-use crate::error::Panicked;
+use crate::error::{Panicked, ReduceError};
 use crate::flight::quietly;
+use crate::hooks::End;
 
 /// The duty to bring a batch to its end.
 pub(crate) struct Carrier<G, T, R, E> {
@@ -28,10 +29,20 @@ pub(crate) struct Carrier<G, T, R, E> {
     is_done: bool,
 }
 
+impl<G, T, R, E> Carrier<G, T, R, E> {
+    /// Tells the hooks how the batch ends, before any of its callers can know.
+    fn tell(&self, end: End<'_>) {
+        if let Some(watch) = &self.core.watch {
+            watch.ended(self.batch.log, self.batch.slots.boarded().saturating_sub(1), end);
+        }
+    }
+}
+
 impl<G, T, R, E> Drop for Carrier<G, T, R, E> {
     fn drop(&mut self) {
         if !self.is_done {
             self.is_done = true;
+            self.tell(End::Dropped);
             self.core.release(&self.batch, Ending::Lost).clear();
         }
     }
@@ -112,6 +123,13 @@ impl<G, T, R, E> Carrier<G, T, R, E> {
     /// Gives the place back, then ends the batch: who is answered finds the place free.
     fn fail(&mut self, ending: Ending, failure: AggregateError<E>) {
         self.is_done = true;
+        match (ending, &failure) {
+            (Ending::Answered, _) => self.tell(End::Value(None)),
+            (_, AggregateError::Panicked(panicked)) => {
+                self.tell(End::Failed(&ReduceError::Panicked(panicked.clone())));
+            }
+            _ => self.tell(End::Err(None)),
+        }
         self.core.release(&self.batch, ending).clear();
         let (_, debris) = self.batch.slots.end(failure);
         debris.clear();
@@ -170,6 +188,7 @@ impl<G, T, R, E> Carrier<G, T, R, E> {
         match dealt {
             Ok(Ok(answers)) => {
                 self.is_done = true;
+                self.tell(End::Value(None));
                 self.core.release(&self.batch, Ending::Answered).clear();
                 self.batch.slots.deal(answers);
             }

@@ -14,6 +14,9 @@ use super::aggregator::AggregateStats;
 use super::carrier::Carrier;
 use super::error::AggregateError;
 use super::slots::{Debris, Slots};
+use super::watch::Watch;
+use crate::flight::Log;
+use crate::reducer::Role;
 use crate::sync::Mutex;
 
 /// How batches are made up.
@@ -31,6 +34,7 @@ pub(crate) struct Options {
 pub(crate) struct Core<G, T, R, E> {
     hub: Mutex<Hub<G, T, R, E>>,
     pub(crate) hasher: ahash::RandomState,
+    pub(super) watch: Option<Watch>,
 }
 
 struct Hub<G, T, R, E> {
@@ -48,6 +52,7 @@ pub(crate) struct Batch<G, T, R, E> {
     hash: u64,
     runtime: Id,
     site: Option<TypeId>,
+    pub(super) log: Log,
     helm: Mutex<Helm>,
 }
 
@@ -101,8 +106,9 @@ pub(crate) enum Ending {
 type Wakers = Vec<Waker>;
 
 impl<G, T, R, E> Core<G, T, R, E> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(watch: Option<Watch>) -> Self {
         Self {
+            watch,
             hub: Mutex::new(Hub {
                 open: HashTable::new(),
                 queue: VecDeque::new(),
@@ -118,6 +124,29 @@ impl<G, T, R, E> Core<G, T, R, E> {
 
     /// A seat in the open batch of this runtime, site and group; in a new one if there is none.
     pub(crate) fn admit(
+        self: &Arc<Self>,
+        options: &Options,
+        site: Option<TypeId>,
+        group: G,
+        asking: Asking<T>,
+    ) -> Admission<G, T, R, E>
+    where
+        G: Hash + Eq + 'static,
+    {
+        let admission = self.seat(options, site, group, asking);
+        if let Some(watch) = &self.watch {
+            match &admission {
+                Admission::Joined(ticket) => {
+                    watch.placed(ticket.batch.log, ticket.seat, Role::Joined)
+                }
+                Admission::Opened(ticket, ..) => watch.placed(ticket.batch.log, 0, Role::Led),
+                Admission::Refused(_) => watch.refused(),
+            }
+        }
+        admission
+    }
+
+    fn seat(
         self: &Arc<Self>,
         options: &Options,
         site: Option<TypeId>,
@@ -189,6 +218,7 @@ impl<G, T, R, E> Core<G, T, R, E> {
                         hash,
                         runtime,
                         site,
+                        log: self.watch.as_ref().map_or_else(Log::default, Watch::log),
                         helm: Mutex::new(Helm { stage: Stage::Open, carrier: None }),
                     });
                     let Asking { arg, hash: mark, waker } =

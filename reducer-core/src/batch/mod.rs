@@ -43,6 +43,8 @@ mod carrier;
 mod core;
 #[cfg(not(loom))]
 mod slot;
+#[cfg(not(loom))]
+mod watch;
 
 #[cfg(not(loom))]
 pub use aggregated::Aggregated;

@@ -116,6 +116,12 @@ impl<T, R, E> Slots<T, R, E> {
         (room.seats.len() - 1, size)
     }
 
+    /// How many have ever taken a seat.
+    #[cfg(not(loom))]
+    pub(crate) fn boarded(&self) -> usize {
+        self.0.lock().seats.len()
+    }
+
     /// Gives up a seat.
     pub(crate) fn leave(&self, seat: usize, hash: u64) -> Left<T, R> {
         let mut room = self.0.lock();

@@ -82,16 +82,10 @@ pub(crate) type SiteId = (TypeId, &'static str);
 impl Site {
     /// The path of the function, or of that which made the work.
     pub(crate) fn function(self) -> &'static str {
-        let mut path = match self {
+        path_of(match self {
             Self::Open(name) | Self::Wrap(_, name) => name(),
             Self::Function(id) => id().1,
-        };
-        // The marker is a closure in the function, whose own body may be one. So is the future of an async
-        // function to the compiler.
-        while let Some(around) = path.strip_suffix("::{{closure}}") {
-            path = around;
-        }
-        path
+        })
     }
 
     /// Of one more `wrap` of an `F`.
@@ -101,6 +95,16 @@ impl Site {
         let wrap = u32::try_from(WRAPS.fetch_add(1, Ordering::Relaxed));
         Self::Wrap(wrap.expect("no program wraps four billion functions"), type_name::<F>)
     }
+}
+
+/// The path of the function that a type is made in. The marker is a closure in its function, whose own body may be
+/// one; so is the future of an async function to the compiler.
+pub(crate) fn path_of(type_name: &'static str) -> &'static str {
+    let mut path = type_name;
+    while let Some(around) = path.strip_suffix("::{{closure}}") {
+        path = around;
+    }
+    path
 }
 
 /// Of the function that the type `C` stands for.
@@ -243,8 +247,8 @@ impl dyn Craft + '_ {
             self.tell_end(
                 rows,
                 match outcome {
-                    Ok(value) if shown::is_err(value) => End::Err(value),
-                    Ok(value) => End::Value(value),
+                    Ok(value) if shown::is_err(value) => End::Err(Some(value)),
+                    Ok(value) => End::Value(Some(value)),
                     Err(error) => End::Failed(error),
                 },
             );

@@ -213,9 +213,10 @@ pub(crate) trait Told {
 #[derive(Clone, Copy)]
 pub(crate) enum End<'a> {
     NotYet,
-    Value(&'a dyn Any),
+    /// A batch has no value of its own.
+    Value(Option<&'a dyn Any>),
     /// A value that is an `Err`.
-    Err(&'a dyn Any),
+    Err(Option<&'a dyn Any>),
     Failed(&'a ReduceError),
     Dropped,
 }
@@ -276,7 +277,7 @@ impl<'a> Call<'a> {
     #[must_use]
     pub fn value(&self) -> Option<Shown<'a>> {
         match self.end {
-            End::Value(value) | End::Err(value) => Some(Shown::of(value)),
+            End::Value(value) | End::Err(value) => value.map(Shown::of),
             _ => None,
         }
     }

@@ -1,1 +1,352 @@
-fn main() {}
+//! What a call of a batch costs beside a hand-rolled channel loop, and beside what else there is.
+//!
+//! Everybody loads so many different keys, in batches of 100, from a function that is ready at once; all contenders of
+//! a workload take turns in every round, on CPU time, and the medians are shown as ratios to the first.
+//! `-- --smoke` runs each once.
+
+mod contest;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::hint::black_box;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
+use std::time::Duration;
+
+use contest::Contest;
+use futures_util::future::join_all;
+use reducer_core::Aggregator;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot};
+
+const BATCH: usize = 100;
+const LEEWAY: Duration = Duration::from_millis(10);
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+#[allow(unsafe_code, reason = "a counting allocator hands everything to the system's")]
+// SAFETY: every call goes to `System` unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How callers come.
+#[derive(Clone, Copy, PartialEq)]
+enum Shape {
+    /// A task per load.
+    Tasks,
+    /// All under one `join_all`.
+    Joined,
+}
+
+fn runtime(threads: usize) -> Runtime {
+    let mut builder = match threads {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    if threads > 1 {
+        builder.worker_threads(threads);
+    }
+    builder.enable_time().build().expect("a runtime can be built")
+}
+
+/// Loads all keys once a round.
+fn loads<F: Future<Output = u64> + Send + 'static>(
+    runtime: &Arc<Runtime>,
+    shape: Shape,
+    count: u64,
+    load: impl Fn(u64) -> F + 'static,
+) -> impl FnMut() + 'static {
+    let runtime = Arc::clone(runtime);
+    // Never the same key twice: some peers keep answers.
+    let mut round = 0;
+    move || {
+        round += 1;
+        let first = round * count;
+        let sum: u64 = runtime.block_on(async {
+            match shape {
+                Shape::Joined => join_all((first..first + count).map(&load)).await.iter().sum(),
+                Shape::Tasks => {
+                    let tasks: Vec<_> =
+                        (first..first + count).map(|key| tokio::spawn(load(key))).collect();
+                    let mut sum = 0;
+                    for task in tasks {
+                        sum += task.await.expect("no contender panics");
+                    }
+                    sum
+                }
+            }
+        });
+        assert_eq!(black_box(sum), (first..first + count).map(|key| key * 2).sum::<u64>());
+    }
+}
+
+fn double_all(keys: &[u64]) -> impl Iterator<Item = u64> + '_ {
+    keys.iter().map(|key| key * 2)
+}
+
+/// What one writes by hand.
+type Letter = (u64, oneshot::Sender<u64>);
+
+fn hand_rolled() -> mpsc::UnboundedSender<Letter> {
+    let (sender, mut receiver) = mpsc::unbounded_channel::<Letter>();
+    tokio::spawn(async move {
+        while let Some(first) = receiver.recv().await {
+            let mut batch = vec![first];
+            let end = tokio::time::sleep(LEEWAY);
+            tokio::pin!(end);
+            while batch.len() < BATCH {
+                tokio::select! {
+                    biased;
+                    next = receiver.recv() => match next {
+                        Some(next) => batch.push(next),
+                        None => break,
+                    },
+                    () = &mut end => break,
+                }
+            }
+            tokio::spawn(async move {
+                let keys: Vec<u64> = batch.iter().map(|(key, _)| *key).collect();
+                for (answer, (_, caller)) in double_all(&keys).zip(batch) {
+                    let _ = caller.send(answer);
+                }
+            });
+        }
+    });
+    sender
+}
+
+struct Doubles;
+
+impl async_graphql::dataloader::Loader<u64> for Doubles {
+    type Value = u64;
+    type Error = Infallible;
+
+    async fn load(&self, keys: &[u64]) -> Result<HashMap<u64, u64>, Infallible> {
+        Ok(keys.iter().copied().zip(double_all(keys)).collect())
+    }
+}
+
+impl dataloader::BatchFn<u64, u64> for Doubles {
+    async fn load(&mut self, keys: &[u64]) -> HashMap<u64, u64> {
+        keys.iter().copied().zip(double_all(keys)).collect()
+    }
+}
+
+impl ultra_batch::Executor for Doubles {
+    type Value = u64;
+    type Result = u64;
+    type Error = Infallible;
+
+    async fn execute(&self, keys: Vec<u64>) -> Result<Vec<u64>, Infallible> {
+        Ok(double_all(&keys).collect())
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Processor;
+
+impl batch_aint_one::Processor for Processor {
+    type Key = ();
+    type Input = u64;
+    type Output = u64;
+    type Error = String;
+    type Resources = ();
+
+    async fn acquire_resources(&self, (): ()) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn process(
+        &self,
+        (): (),
+        keys: impl Iterator<Item = u64> + Send,
+        (): (),
+    ) -> Result<Vec<u64>, String> {
+        Ok(keys.map(|key| key * 2).collect())
+    }
+}
+
+fn batching(title: &'static str, threads: usize, shape: Shape, count: u64) -> Contest {
+    let runtime = Arc::new(runtime(threads));
+    let _inside = runtime.enter();
+    let by_hand = hand_rolled();
+    let ours = aggregator();
+    let graphql = Arc::new(
+        async_graphql::dataloader::DataLoader::new(Doubles, tokio::spawn)
+            .delay(LEEWAY)
+            .max_batch_size(BATCH),
+    );
+    let loader = dataloader::non_cached::Loader::new(Doubles).with_max_batch_size(BATCH);
+    let executor = Arc::new(
+        ultra_batch::BatchExecutor::build(Doubles)
+            .delay_duration(LEEWAY)
+            .eager_batch_size(Some(BATCH))
+            .finish(),
+    );
+    let batcher = batch_aint_one::Batcher::builder()
+        .name("doubles")
+        .processor(Processor)
+        .limits(
+            batch_aint_one::Limits::builder()
+                .max_batch_size(BATCH)
+                .max_key_concurrency(1_000)
+                .max_key_queued_items(1_000_000)
+                .max_items_awaiting_worker(1_000_000)
+                .build(),
+        )
+        .batching_policy(batch_aint_one::BatchingPolicy::Duration(
+            LEEWAY,
+            batch_aint_one::OnFull::Process,
+        ))
+        .build();
+    Contest::new(title)
+        .with(
+            "mpsc and oneshot by hand",
+            loads(&runtime, shape, count, move |key| {
+                let by_hand = by_hand.clone();
+                async move {
+                    let (sender, receiver) = oneshot::channel();
+                    by_hand.send((key, sender)).expect("the loop runs");
+                    receiver.await.expect("the loop answers")
+                }
+            }),
+        )
+        .with(
+            "Aggregator",
+            loads(&runtime, shape, count, move |key| {
+                let call = ours.call(key);
+                async move { call.await.expect("there is an answer for every key") }
+            }),
+        )
+        .with(
+            "async-graphql's DataLoader",
+            loads(&runtime, shape, count, move |key| {
+                let graphql = Arc::clone(&graphql);
+                async move { graphql.load_one(key).await.expect("it cannot fail").unwrap_or(0) }
+            }),
+        )
+        .with(
+            "dataloader, not cached",
+            loads(&runtime, shape, count, move |key| {
+                let loader = loader.clone();
+                async move { loader.load(key).await }
+            }),
+        )
+        .with(
+            "ultra-batch's BatchExecutor",
+            loads(&runtime, shape, count, move |key| {
+                let executor = Arc::clone(&executor);
+                async move { executor.execute(key).await.expect("it cannot fail") }
+            }),
+        )
+        .with(
+            "batch-aint-one",
+            loads(&runtime, shape, count, move |key| {
+                let batcher = batcher.clone();
+                async move { batcher.add((), key).await.expect("it cannot fail") }
+            }),
+        )
+}
+
+fn aggregator() -> Aggregator<u64, u64> {
+    Aggregator::builder()
+        .leeway(LEEWAY)
+        .max_count(BATCH)
+        .build(|keys: Vec<u64>| async move { double_all(&keys).collect::<Vec<_>>() })
+}
+
+/// The same `join_all`, of so many; the ratio is per call, to the smallest.
+fn crowds(scale: u64) -> Contest {
+    let runtime = Arc::new(runtime(1));
+    let contender = |count: u64| {
+        let ours = aggregator();
+        let mut run = loads(&runtime, Shape::Joined, count, move |key| {
+            let call = ours.call(key);
+            async move { call.await.expect("there is an answer for every key") }
+        });
+        // 64,000 calls each, however many at once.
+        move || (0..64_000 / scale / count).for_each(|_| run())
+    };
+    Contest::new("B4  64,000 calls, so many under one join_all")
+        .with("1,000", contender(1_000 / scale))
+        .with("4,000", contender(4_000 / scale))
+        .with("16,000", contender(16_000 / scale))
+        .with("64,000", contender(64_000 / scale))
+}
+
+/// What the library allocates for a call, in batches of 100. The runtime's own task for a batch is counted with it.
+fn allocations() {
+    let runtime = Arc::new(runtime(1));
+    let ours = aggregator();
+    let calls = 10_000;
+    runtime.block_on(async {
+        for round in 0..2 {
+            let mut waiting: Vec<_> = (0..calls).map(|key| ours.call(key)).collect();
+            let before = ALLOCATIONS.load(Relaxed);
+            // Arrive, under no executor of their own: `join_all` allocates for each future.
+            std::future::poll_fn(|cx| {
+                for call in &mut waiting {
+                    assert!(Pin::new(call).poll(cx).is_pending());
+                }
+                Poll::Ready(())
+            })
+            .await;
+            while ours.stats().batches < (round + 1) * calls as usize / BATCH {
+                tokio::task::yield_now().await;
+            }
+            tokio::task::yield_now().await;
+            let allocated = ALLOCATIONS.load(Relaxed) - before;
+            for call in waiting {
+                assert!(call.await.is_ok());
+            }
+            if round == 1 {
+                println!(
+                    "\nallocations a call: {:.3}, the function's two Vecs among them",
+                    allocated as f64 / calls as f64
+                );
+            }
+        }
+    });
+}
+
+fn main() {
+    // `cargo test --benches` passes no `--bench`.
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let smoke = args.iter().any(|arg| arg == "--smoke") || !args.iter().any(|arg| arg == "--bench");
+    let wanted: Vec<_> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
+    let (rounds, scale) = if smoke { (1, 10) } else { (31, 1) };
+    let count = 10_000 / scale;
+    let contests = [
+        batching("B1  a task per load, one thread", 1, Shape::Tasks, count),
+        batching("B2  a task per load, two threads", 2, Shape::Tasks, count),
+        batching("B3  one join_all", 1, Shape::Joined, count),
+        crowds(scale),
+    ];
+    for contest in contests {
+        if wanted.is_empty() || wanted.iter().any(|name| contest.title.starts_with(*name)) {
+            contest.run(rounds);
+        }
+    }
+    if wanted.is_empty() || wanted.iter().any(|name| *name == "allocations") {
+        allocations();
+    }
+}

@@ -3,6 +3,8 @@
 //! All contenders of a workload take turns in every round, on CPU time, and the medians are shown as
 //! ratios to the first. `-- --smoke` runs each once.
 
+mod contest;
+
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::hint::black_box;
@@ -12,60 +14,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 
 use ahash::RandomState;
+use contest::Contest;
 use futures_util::future::{FutureExt as _, Shared};
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 use reducer_core::{Reducer, reduceable};
-use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::{Builder, Runtime};
-
-fn cpu_ns() -> f64 {
-    let now = clock_gettime(ClockId::ProcessCPUTime);
-    now.tv_sec as f64 * 1e9 + now.tv_nsec as f64
-}
-
-type Run = Box<dyn FnMut()>;
-
-/// A workload: each contender does the same thing so often.
-struct Contest {
-    title: &'static str,
-    contenders: Vec<(&'static str, Run)>,
-}
-
-impl Contest {
-    fn new(title: &'static str) -> Self {
-        Self { title, contenders: Vec::new() }
-    }
-
-    fn with(mut self, name: &'static str, run: impl FnMut() + 'static) -> Self {
-        self.contenders.push((name, Box::new(run)));
-        self
-    }
-
-    fn run(mut self, rounds: usize) {
-        let mut times = vec![Vec::with_capacity(rounds); self.contenders.len()];
-        for round in 0..=rounds {
-            for ((_, run), times) in self.contenders.iter_mut().zip(&mut times) {
-                let start = cpu_ns();
-                run();
-                let took = cpu_ns() - start;
-                // The first round warms up.
-                if round > 0 || rounds == 1 {
-                    times.push(took);
-                }
-            }
-        }
-        println!("\n{}", self.title);
-        // Ratios round by round, for the machine drifts between rounds.
-        let base = times[0].clone();
-        for ((name, _), times) in self.contenders.iter().zip(&times) {
-            let mut ratios: Vec<f64> = times.iter().zip(&base).map(|(a, b)| a / b).collect();
-            ratios.sort_by(f64::total_cmp);
-            let at = |share: f64| ratios[((ratios.len() - 1) as f64 * share) as usize];
-            println!("  {name:<34} {:>6.2}   ({:.2} to {:.2})", at(0.5), at(0.1), at(0.9));
-        }
-    }
-}
 
 /// Suspends so often, having woken itself, and gives `value`.
 struct Work {

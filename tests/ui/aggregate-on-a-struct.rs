@@ -1,0 +1,6 @@
+use reducer_core::aggregate;
+
+#[aggregate]
+struct S;
+
+fn main() {}

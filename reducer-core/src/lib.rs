@@ -71,6 +71,8 @@
 //! **Many single calls, one query**: [`macro@aggregate`] on a function that takes a `Vec`, or an [`Aggregator`] by
 //! hand. `#[reduceable]` over `#[aggregate]`: equal calls share, different ones are one batch.
 //!
+//! **Many jobs inside the limits of a back end**: [`Meter`], alone or as `#[reduceable(meter = ..)]`.
+//!
 //! **What was saved**: [`Hooks`], ready-made as [`StatisticsOverallHooks`], [`StatisticsDetailHooks`], [`DebugHooks`];
 //! for a reducer by [`ReducerBuilder::hooks`], for the global one by [`set_global_hooks`].
 //!
@@ -81,7 +83,7 @@
 //! for the facade of that name).
 //!
 //! On by default: `macros` ([`macro@reduceable`]); `tokio` (a flight with many callers moves to a task of its
-//! own, so that they are not woken at each of its steps; `timeout`; `detached`; batches); `anyhow`
+//! own, so that they are not woken at each of its steps; `timeout`; `detached`; batches; `Meter`); `anyhow`
 //! ([`SharedError::downcast_ref`] sees through `anyhow::Error`).
 #![warn(clippy::unwrap_used)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -99,6 +101,8 @@ pub mod hooks;
 mod key;
 #[doc(hidden)]
 pub mod macro_support;
+#[cfg(all(feature = "tokio", not(loom)))]
+mod meter;
 mod reducer;
 mod registry;
 mod sync;
@@ -119,6 +123,9 @@ pub use error::{
 pub use hooks::MetricsHooks;
 pub use hooks::{Call, DebugHooks, Hooks, StatisticsDetailHooks, StatisticsOverallHooks};
 pub use key::parts::{ByPtr, KeyPart, KeyPartRef, Output};
+#[cfg(all(feature = "tokio", not(loom)))]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+pub use meter::{Amap, Here, InTasks, Indexed, Items, KeyedMeter, Meter, Permit, Spawned, Stats};
 pub use reducer::{Reduced, Reducer, ReducerBuilder, Role, reduce, set_global_hooks};
 #[cfg(all(feature = "macros", feature = "tokio", not(loom)))]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "macros", feature = "tokio"))))]

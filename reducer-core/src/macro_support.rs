@@ -264,6 +264,13 @@ impl<V> fmt::Debug for Fallible<'_, V> {
     }
 }
 
+/// What `meter = ..` is, or dereferences to.
+#[cfg(all(feature = "tokio", not(loom)))]
+#[must_use]
+pub fn meter(meter: &crate::Meter) -> crate::Meter {
+    meter.clone()
+}
+
 /// The same table, on a function's own terms. What is `None` stays as the reducer has it.
 #[cfg(feature = "tokio")]
 #[must_use]

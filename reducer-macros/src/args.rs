@@ -12,8 +12,7 @@ mod aggregate;
 
 pub(crate) use aggregate::AggregateArgs;
 
-const EXPECTED: &str =
-    "expected `key = ..`, `skip(..)`, `reducer = ..`, `timeout = ..`, `detached` or `crate = ..`";
+const EXPECTED: &str = "expected `key = ..`, `skip(..)`, `reducer = ..`, `timeout = ..`, `detached`, `meter = ..` or `crate = ..`";
 
 /// `#[reduceable(..)]`
 #[derive(Default)]
@@ -28,6 +27,8 @@ pub(crate) struct Args {
     pub(crate) timeout: Option<(Ident, Time)>,
     /// `detached`, `detached = expr`
     pub(crate) detached: Option<(Ident, Expr)>,
+    /// `meter = expr`
+    pub(crate) meter: Option<(Ident, Expr)>,
     /// `crate = path`
     pub(crate) krate: Option<Path>,
 }
@@ -55,6 +56,9 @@ impl Parse for Args {
                         false => parse_quote_spanned!(option.span()=> true),
                     };
                     args.detached = Some((option.clone(), detached));
+                }
+                "meter" => {
+                    args.meter = Some((option.clone(), value(&option, "meter = METER", input)?));
                 }
                 "crate" => {
                     input.parse::<Token![=]>()?;

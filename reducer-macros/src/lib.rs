@@ -28,6 +28,7 @@ use proc_macro::TokenStream;
 /// | `reducer = self.reducer` | the `Reducer` that shares the calls, or a reference to one; a field of `self` stands for `self` in the key |
 /// | `timeout = "2s"` | or an expression that gives a `Duration`: the shared call is dropped after it, and its callers get `Err` |
 /// | `detached` | the shared call goes on in a task of its own when its last caller has left; also `detached = ..` |
+/// | `meter = METER` | the shared call takes a place and a start of a `Meter`; who joins takes none |
 /// | `crate = path` | where `reducer_core` is, if it was renamed or re-exported |
 ///
 /// `timeout` and `detached` are for async functions that return `Result<_, E>`, where `E: From<ReduceError>`.

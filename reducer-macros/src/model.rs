@@ -222,6 +222,7 @@ pub(crate) struct Model {
     /// Each with the name of its option.
     pub(crate) timeout: Option<(Ident, Time)>,
     pub(crate) detached: Option<(Ident, Expr)>,
+    pub(crate) meter: Option<(Ident, Expr)>,
     pub(crate) krate: Option<Path>,
     expressions: TokenStream,
 }
@@ -248,10 +249,11 @@ impl Model {
                 FnArg::Typed(arg) => Arg::typed(index, arg),
             })
             .collect();
-        let Args { key, reducer, timeout, detached, .. } = &options;
+        let Args { key, reducer, timeout, detached, meter, .. } = &options;
         let timeout = timeout.as_ref().map(|(_, time)| time.expand(&TokenStream::new()));
         let detached = detached.as_ref().map(|(_, detached)| detached);
-        let expressions = quote!(#key #reducer #timeout #detached);
+        let meter = meter.as_ref().map(|(_, meter)| meter);
+        let expressions = quote!(#key #reducer #timeout #detached #meter);
         for arg in &mut args {
             // We use what the user has called unused. Under a name of ours, which none of our
             // locals has, no lint takes offence; unless an option has to find it.
@@ -278,6 +280,7 @@ impl Model {
             reducer: options.reducer,
             timeout: options.timeout,
             detached: options.detached,
+            meter: options.meter,
             krate: options.krate,
             expressions,
         }

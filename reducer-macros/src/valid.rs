@@ -101,6 +101,12 @@ fn terms(model: &Model) -> Result<()> {
             "`timeout` needs an `async fn`: a thread cannot be stopped; give what the function waits for a time limit of its own",
         );
     }
+    if let Some((option, _)) = &model.meter {
+        return refuse(
+            option.span(),
+            "`meter` needs an `async fn`: a thread would block while it waits for its turn; call this function from one, with the `meter` there",
+        );
+    }
     match &model.detached {
         Some((option, _)) => refuse(
             option.span(),

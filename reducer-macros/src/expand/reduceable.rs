@@ -89,6 +89,10 @@ impl Expansion<'_> {
     // and the last
     //
     //              return support::fallible::<Result<User, Error>>(flight).await;
+    //
+    // With `meter`, the leader clones it before it moves the arguments, and the work begins with
+    //
+    //              let _permit = meter.acquire().await;
     fn waiting(&self, body: TokenStream, body_span: Span) -> TokenStream {
         let Model { args, output, .. } = self.model;
         let s = self.support.at(self.span);
@@ -101,11 +105,13 @@ impl Expansion<'_> {
             _ => body,
         };
         let body = block(body, body_span);
+        let (meter, permit) = self.meter();
         let work = quote_spanned! {self.span=>
             async move {
                 if false {
                     return #s::never::<#output>();
                 }
+                #permit
                 #(#bindings)*
                 #body
             }
@@ -124,7 +130,7 @@ impl Expansion<'_> {
                 { #lookup }
                 match found {
                     #s::Lookup::Hit(flight) => flight,
-                    #s::Lookup::Miss(miss) => { #(#copies)* #start }
+                    #s::Lookup::Miss(miss) => { #meter #(#copies)* #start }
                 }
             };
             return #flight.await;
@@ -209,6 +215,20 @@ impl Expansion<'_> {
         let terms = quote_spanned!(first=> &#s::on_terms(reducer, #time, #stays));
         let terms = self.among_bindings(quote_spanned!(first=> { #timeout #detached #terms }));
         Some(quote_spanned!(self.span=> let reducer = #terms;))
+    }
+
+    /// `let meter = ..;` for the leader, and what its work begins with.
+    fn meter(&self) -> (Option<TokenStream>, Option<TokenStream>) {
+        let Some((_, expr)) = &self.model.meter else {
+            return (None, None);
+        };
+        let span = at(first_span(expr));
+        let s = self.support.at(span);
+        let meter = self.among_bindings(quote_spanned!(span=> #s::meter(&(#expr))));
+        (
+            Some(quote_spanned!(span=> let meter = #meter;)),
+            Some(quote_spanned!(span=> let _permit = meter.acquire().await;)),
+        )
     }
 
     /// `let name: Type = value;`, and `Some(name)`: an error about one term is about nothing else then.

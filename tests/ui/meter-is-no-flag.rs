@@ -1,0 +1,8 @@
+use reducer_core::reduceable;
+
+#[reduceable(meter)]
+async fn f(id: u8) -> u8 {
+    id
+}
+
+fn main() {}

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use reducer_core::{
-    Cancelled, NoRuntime, Overloaded, Panicked, ReduceError, Reduced, Reducer, ReducerBuilder,
-    Reentrant, Role, SharedError, TimedOut,
+    Cancelled, KeyedMeter, Meter, NoRuntime, Overloaded, Panicked, ReduceError, Reduced, Reducer,
+    ReducerBuilder, Reentrant, Role, SharedError, Spawned, Stats, TimedOut,
 };
 
 fn send<T: Send>(_: T) {}
@@ -25,6 +25,10 @@ fn types_are_clone_debug_send_sync_and_static() {
     plain::<Overloaded>();
     plain::<Cancelled>();
     plain::<NoRuntime>();
+    plain::<Meter>();
+    plain::<Spawned>();
+    plain::<Stats>();
+    plain::<KeyedMeter<String>>();
 }
 
 /// Work that is `Send` and not `Sync`.
@@ -51,5 +55,31 @@ fn futures_are_send_where_people_use_them() {
     send(async {
         reducer.reduce("key", work()).await;
         reducer.try_reduce(("a", "b"), work()).await.map(drop)
+    });
+}
+
+#[test]
+fn the_forms_of_a_meter_are_send_where_people_use_them() {
+    async fn number(_: &str) -> i32 {
+        work().await
+    }
+    let ok = |text| async move { Ok::<_, i32>(number(text).await) };
+    let meter = Meter::new();
+    let words = ["a", "b"];
+    send(meter.acquire());
+    send(meter.try_acquire());
+    send(meter.amap(words, number));
+    send(meter.amap(words, number).indexed());
+    send(meter.run_on_each_stream(futures_util::stream::iter(words), number));
+    send(meter.spawned().amap(words, number));
+    send(async {
+        meter.run_on_each(words, number).await;
+        meter.run_on_each(words, |word| async move { number(word).await }).await;
+        meter.run_all(words.map(number)).await;
+        meter.run_any(words.into_iter().map(number)).await;
+        meter.try_run_all(words.map(ok)).await.map(drop)?;
+        meter.try_run_on_each(words, ok).await?;
+        meter.spawned().run_on_each(words, number).await;
+        meter.run_any_ok(words.map(ok)).await.map_err(|errors| errors[0])
     });
 }

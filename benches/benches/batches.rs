@@ -4,8 +4,6 @@
 //! a workload take turns in every round, on CPU time, and the medians are shown as ratios to the first.
 //! `-- --smoke` runs each once.
 
-mod contest;
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -17,8 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
-use contest::Contest;
 use futures_util::future::join_all;
+use reducer_benches::Contest;
 use reducer_core::Aggregator;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};

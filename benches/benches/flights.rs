@@ -3,8 +3,6 @@
 //! All contenders of a workload take turns in every round, on CPU time, and the medians are shown as
 //! ratios to the first. `-- --smoke` runs each once.
 
-mod contest;
-
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::hint::black_box;
@@ -14,10 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 
 use ahash::RandomState;
-use contest::Contest;
 use futures_util::future::{FutureExt as _, Shared};
 use hashbrown::HashTable;
 use parking_lot::Mutex;
+use reducer_benches::Contest;
 use reducer_core::{Reducer, reduceable};
 use tokio::runtime::{Builder, Runtime};
 

@@ -29,22 +29,22 @@ struct User {
     avatar: u64,
 }
 
-// `id` is many of them here, and one to the caller: `async fn order(id: u64) -> Result<Order, AggregateError<SharedError>>`.
+// `id` is many of them here, and one to the caller: `async fn order(id: u64) -> Result<Order, AggregateError<rusqlite::Error>>`.
 #[aggregate(leeway = "2ms", max_count = 500)]
-async fn order(id: Vec<u64>) -> Result<Vec<Order>, SharedError> {
+async fn order(id: Vec<u64>) -> Result<Vec<Order>, rusqlite::Error> {
     rows("orders", &id, |id, user| Order { id, user: user.parse().expect("a user's number") })
 }
 
 // Many orders are of one user: `#[reduceable]` over it, equal calls share one place in the batch.
 #[reduceable]
 #[aggregate(leeway = "2ms", max_count = 500)]
-async fn user(id: Vec<u64>) -> Result<Vec<User>, SharedError> {
+async fn user(id: Vec<u64>) -> Result<Vec<User>, rusqlite::Error> {
     rows("users", &id, |id, name| User { name: name.to_owned(), avatar: id * 10 })
 }
 
 #[reduceable]
 #[aggregate(leeway = "2ms", max_count = 500)]
-async fn avatar(id: Vec<u64>) -> Result<Vec<String>, SharedError> {
+async fn avatar(id: Vec<u64>) -> Result<Vec<String>, rusqlite::Error> {
     rows("avatars", &id, |_, url| url.to_owned())
 }
 
@@ -93,10 +93,14 @@ async fn main() -> Result<(), SharedError> {
 }
 
 /// One query for all of `ids`; their rows in the same order.
-fn rows<R>(table: &str, ids: &[u64], row: impl Fn(u64, &str) -> R) -> Result<Vec<R>, SharedError> {
+fn rows<R>(
+    table: &str,
+    ids: &[u64],
+    row: impl Fn(u64, &str) -> R,
+) -> Result<Vec<R>, rusqlite::Error> {
     QUERIES.lock().expect("no query panics").push(format!("{} of {table}", ids.len()));
     let db = DB.lock().expect("no query panics");
-    let db = db.as_ref().ok_or("no database")?;
+    let db = db.as_ref().expect("it was opened first");
     let marks = vec!["?"; ids.len()].join(", ");
     let mut query = db.prepare(&format!("SELECT id, value FROM {table} WHERE id IN ({marks})"))?;
     let found = query.query_map(params_from_iter(ids.iter().map(|id| *id as i64)), |row| {
@@ -106,7 +110,7 @@ fn rows<R>(table: &str, ids: &[u64], row: impl Fn(u64, &str) -> R) -> Result<Vec
     ids.iter()
         .map(|id| match found.get(id) {
             Some(value) => Ok(row(*id, value)),
-            None => Err(format!("no row {id} in {table}").into()),
+            None => Err(rusqlite::Error::QueryReturnedNoRows),
         })
         .collect()
 }

@@ -58,7 +58,7 @@ fn a_runtime_that_dies_in_mid_batch_fails_its_own_callers_and_no_other() {
     assert!(matches!(running.ready(), Err(AggregateError::Closed)));
     assert!(matches!(open.ready(), Err(AggregateError::Closed)));
     gate.open();
-    assert_eq!(second.block_on(async { ByHandFuture(elsewhere).await }).unwrap(), 3);
+    assert_eq!(second.block_on(ByHandFuture(elsewhere)).unwrap(), 3);
     drop(second);
     gate.open();
     assert_eq!(runtime().block_on(slow.call(4)).unwrap(), 4);

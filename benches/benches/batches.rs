@@ -101,32 +101,29 @@ fn double_all(keys: &[u64]) -> impl Iterator<Item = u64> + '_ {
     keys.iter().map(|key| key * 2)
 }
 
-/// What one writes by hand.
+/// What one writes by hand: a loop that gathers a batch, loads it, and answers everybody through a channel of their
+/// own.
 type Letter = (u64, oneshot::Sender<u64>);
 
 fn hand_rolled() -> mpsc::UnboundedSender<Letter> {
     let (sender, mut receiver) = mpsc::unbounded_channel::<Letter>();
     tokio::spawn(async move {
-        while let Some(first) = receiver.recv().await {
-            let mut batch = vec![first];
+        let mut batch: Vec<Letter> = Vec::with_capacity(BATCH);
+        while receiver.recv_many(&mut batch, BATCH).await > 0 {
             let end = tokio::time::sleep(LEEWAY);
             tokio::pin!(end);
             while batch.len() < BATCH {
+                let room = BATCH - batch.len();
                 tokio::select! {
                     biased;
-                    next = receiver.recv() => match next {
-                        Some(next) => batch.push(next),
-                        None => break,
-                    },
+                    more = receiver.recv_many(&mut batch, room) => if more == 0 { break },
                     () = &mut end => break,
                 }
             }
-            tokio::spawn(async move {
-                let keys: Vec<u64> = batch.iter().map(|(key, _)| *key).collect();
-                for (answer, (_, caller)) in double_all(&keys).zip(batch) {
-                    let _ = caller.send(answer);
-                }
-            });
+            let keys: Vec<u64> = batch.iter().map(|(key, _)| *key).collect();
+            for (answer, (_, caller)) in double_all(&keys).zip(batch.drain(..)) {
+                let _ = caller.send(answer);
+            }
         }
     });
     sender

@@ -136,7 +136,7 @@ async fn slots_are_answered_one_by_one_and_may_fail_one_by_one() {
             for slot in slots {
                 sleep(LEEWAY).await;
                 let n = *slot.value();
-                slot.set(if n % 2 == 0 { Ok(n / 2) } else { Err(format!("{n} is odd")) });
+                slot.set(if n.is_multiple_of(2) { Ok(n / 2) } else { Err(format!("{n} is odd")) });
                 slot.set(Err("the first answer stands".into()));
             }
         },
@@ -149,7 +149,10 @@ async fn slots_are_answered_one_by_one_and_may_fail_one_by_one() {
     for (n, call) in calls.into_iter().enumerate() {
         let (answer, after) = call.await.unwrap();
         let n = n as u64;
-        assert_eq!(answer, if n.is_multiple_of(2) { Ok(n / 2) } else { Err(format!("{n} is odd")) });
+        assert_eq!(
+            answer,
+            if n.is_multiple_of(2) { Ok(n / 2) } else { Err(format!("{n} is odd")) }
+        );
         assert_eq!(after, LEEWAY * (n as u32 + 2));
     }
 }

@@ -389,7 +389,7 @@ fn threads_come_and_go_and_each_has_its_own_answer() {
         for round in 0..20 {
             let tasks: Vec<_> = (0..500u64).map(|n| (n, tokio::spawn(echo.call(n)))).collect();
             for (n, task) in tasks {
-                if (n + round) % 5 == 0 {
+                if (n + round).is_multiple_of(5) {
                     task.abort();
                 }
                 if let Ok(answer) = task.await {

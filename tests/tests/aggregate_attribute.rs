@@ -281,3 +281,18 @@ fn the_futures_are_send_and_small() {
     ];
     assert!(sizes.iter().all(|size| *size <= 512), "{sizes:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_is_shared_already_goes_on_as_it_is() {
+    use reducer_core::SharedError;
+    #[aggregate(leeway = "5ms")]
+    async fn rows(id: Vec<u64>) -> Result<Vec<u64>, SharedError> {
+        if id.contains(&0) { Err(std::io::Error::other("no disk"))? } else { Ok(id) }
+    }
+    async fn row(id: u64) -> Result<u64, SharedError> {
+        Ok(rows(id).await?)
+    }
+    assert_eq!(row(1).await.unwrap(), 1);
+    let error = row(0).await.unwrap_err();
+    assert!(error.is::<std::io::Error>(), "{error}");
+}

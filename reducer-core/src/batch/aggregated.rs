@@ -88,9 +88,9 @@ impl<T, R, E, G> Aggregated<T, R, E, G> {
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
         let asking = Asking { arg, hash: 0, waker };
         let mut seated = match self.0.admit(&options, Some(site), group, asking) {
-            Admission::Joined(ticket) => Seated::new(&self.0, ticket, 0),
+            Admission::Joined(ticket) => Seated::new(ticket, 0),
             Admission::Opened(ticket, carrier, handle) => {
-                let seated = Seated::new(&self.0, ticket, 0);
+                let seated = Seated::new(ticket, 0);
                 launch(carrier, &handle);
                 seated
             }

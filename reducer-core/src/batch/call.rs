@@ -3,23 +3,21 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::aggregator::Aggregator;
-use super::core::{Admission, Asking, Core, Ticket};
+use super::core::{Admission, Asking, Ticket};
 use super::error::AggregateError;
 
 /// A place in a batch, given up when it is dropped.
 pub(crate) struct Seated<G, T, R, E> {
-    core: Arc<Core<G, T, R, E>>,
     ticket: Option<Ticket<G, T, R, E>>,
     hash: u64,
 }
 
 impl<G, T, R, E> Seated<G, T, R, E> {
-    pub(crate) fn new(core: &Arc<Core<G, T, R, E>>, ticket: Ticket<G, T, R, E>, hash: u64) -> Self {
-        Self { core: Arc::clone(core), ticket: Some(ticket), hash }
+    pub(crate) fn new(ticket: Ticket<G, T, R, E>, hash: u64) -> Self {
+        Self { ticket: Some(ticket), hash }
     }
 
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<R, AggregateError<E>>> {
@@ -37,7 +35,7 @@ impl<G, T, R, E> Seated<G, T, R, E> {
 impl<G, T, R, E> Drop for Seated<G, T, R, E> {
     fn drop(&mut self) {
         if let Some(Ticket { batch, seat }) = self.ticket.take() {
-            self.core.leave(&batch, seat, self.hash);
+            batch.core.leave(&batch, seat, self.hash);
         }
     }
 }
@@ -75,7 +73,7 @@ impl<T, R, E> AggregateCall<T, R, E> {
             }
             Admission::Refused(error) => return Poll::Ready(Err(error)),
         };
-        self.state = State::Seated(Seated::new(&inner.core, ticket, hash));
+        self.state = State::Seated(Seated::new(ticket, hash));
         Poll::Pending
     }
 }

@@ -14,7 +14,7 @@ use std::task::Poll;
 use tokio::time::{Instant, sleep_until};
 
 use super::answers::Answers;
-use super::core::{Batch, Core, Ending, Stage};
+use super::core::{Batch, Ending, Stage};
 use super::error::AggregateError;
 use super::slot::Slot;
 use crate::error::{Panicked, ReduceError};
@@ -23,7 +23,6 @@ use crate::hooks::End;
 
 /// The duty to bring a batch to its end.
 pub(crate) struct Carrier<G, T, R, E> {
-    core: Arc<Core<G, T, R, E>>,
     batch: Arc<Batch<G, T, R, E>>,
     opened: Instant,
     is_done: bool,
@@ -32,7 +31,7 @@ pub(crate) struct Carrier<G, T, R, E> {
 impl<G, T, R, E> Carrier<G, T, R, E> {
     /// Tells the hooks how the batch ends, before any of its callers can know.
     fn tell(&self, end: End<'_>) {
-        if let Some(watch) = &self.core.watch {
+        if let Some(watch) = &self.batch.core.watch {
             watch.ended(self.batch.log, self.batch.slots.boarded().saturating_sub(1), end);
         }
     }
@@ -43,7 +42,7 @@ impl<G, T, R, E> Drop for Carrier<G, T, R, E> {
         if !self.is_done {
             self.is_done = true;
             self.tell(End::Dropped);
-            self.core.release(&self.batch, Ending::Lost).clear();
+            self.batch.core.release(&self.batch, Ending::Lost).clear();
         }
     }
 }
@@ -87,8 +86,8 @@ async fn guarded<F: Future>(future: F) -> Result<F::Output, Payload> {
 }
 
 impl<G, T, R, E> Carrier<G, T, R, E> {
-    pub(crate) fn new(core: Arc<Core<G, T, R, E>>, batch: Arc<Batch<G, T, R, E>>) -> Self {
-        Self { core, batch, opened: Instant::now(), is_done: false }
+    pub(crate) fn new(batch: Arc<Batch<G, T, R, E>>) -> Self {
+        Self { batch, opened: Instant::now(), is_done: false }
     }
 
     /// Waits until the batch has a place. False if everybody has left.
@@ -111,7 +110,7 @@ impl<G, T, R, E> Carrier<G, T, R, E> {
                     return stage == Stage::Granted;
                 }
             }
-            self.core.due(&self.batch);
+            self.batch.core.due(&self.batch);
         }
         self.granted_unhurried().await
     }
@@ -130,7 +129,7 @@ impl<G, T, R, E> Carrier<G, T, R, E> {
             }
             _ => self.tell(End::Err(None)),
         }
-        self.core.release(&self.batch, ending).clear();
+        self.batch.core.release(&self.batch, ending).clear();
         let (_, debris) = self.batch.slots.end(failure);
         debris.clear();
     }
@@ -140,7 +139,7 @@ impl<G, T, R, E> Carrier<G, T, R, E> {
         let name = format!("the batch function of `{}`", type_name::<T>());
         let panicked = Panicked::of_a_batch(name, payload);
         // Those who wait still are counted as such.
-        let args = self.core.depart(&self.batch, None);
+        let args = self.batch.core.depart(&self.batch, None);
         quietly(|| drop(args));
         self.fail(Ending::Panicked, AggregateError::Panicked(panicked));
     }
@@ -159,7 +158,7 @@ impl<G, T, R, E> Carrier<G, T, R, E> {
             // A runtime without a clock.
             Err(payload) => return self.wreck(payload),
         }
-        let args = self.core.depart(&self.batch, None);
+        let args = self.batch.core.depart(&self.batch, None);
         if args.is_empty() {
             return;
         }
@@ -189,7 +188,7 @@ impl<G, T, R, E> Carrier<G, T, R, E> {
             Ok(Ok(answers)) => {
                 self.is_done = true;
                 self.tell(End::Value(None));
-                self.core.release(&self.batch, Ending::Answered).clear();
+                self.batch.core.release(&self.batch, Ending::Answered).clear();
                 self.batch.slots.deal(answers);
             }
             Ok(Err(failure)) => self.fail(Ending::Failed, failure),
@@ -217,7 +216,7 @@ impl<G, T, R, E> Carrier<G, T, R, E> {
             Err(payload) => return self.wreck(payload),
         }
         let mut seats = Vec::new();
-        let args = self.core.depart(&self.batch, Some(&mut seats));
+        let args = self.batch.core.depart(&self.batch, Some(&mut seats));
         if args.is_empty() {
             return;
         }

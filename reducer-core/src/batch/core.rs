@@ -45,6 +45,8 @@ struct Hub<G, T, R, E> {
 
 /// One batch.
 pub(crate) struct Batch<G, T, R, E> {
+    /// Here and not with each caller: they are many. The ring that it makes is opened when the batch is over.
+    pub(super) core: Arc<Core<G, T, R, E>>,
     pub(crate) slots: Slots<T, R, E>,
     pub(crate) group: G,
     pub(crate) options: Options,
@@ -212,6 +214,7 @@ impl<G, T, R, E> Core<G, T, R, E> {
                 }
                 None => {
                     let batch = Arc::new(Batch {
+                        core: Arc::clone(self),
                         slots: Slots::new(options.max_count, options.dedupe),
                         group: group.take().expect("taken once, on the way out"),
                         options: *options,
@@ -233,7 +236,7 @@ impl<G, T, R, E> Core<G, T, R, E> {
                         let _ = hub.due(&batch);
                     }
                     drop(hub);
-                    let carrier = Carrier::new(Arc::clone(self), Arc::clone(&batch));
+                    let carrier = Carrier::new(Arc::clone(&batch));
                     return Admission::Opened(Ticket { batch, seat }, carrier, handle);
                 }
             }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::Panicked;
+use crate::error::{Panicked, SharedError};
 
 /// Why a call got no answer from its batch. `E` is the error of the batch function.
 ///
@@ -106,6 +106,16 @@ impl<E> AggregateError<E> {
         match self {
             Self::Panicked(panicked) => panicked.resume(),
             other => panic!("{other}"),
+        }
+    }
+}
+
+/// The batch's own error, as it is; or why there is none.
+impl From<AggregateError<SharedError>> for SharedError {
+    fn from(error: AggregateError<SharedError>) -> Self {
+        match error {
+            AggregateError::Batch(error) => SharedError::clone(&error),
+            other => other.to_string().into(),
         }
     }
 }

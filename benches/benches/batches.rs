@@ -233,6 +233,13 @@ fn batching(title: &'static str, threads: usize, shape: Shape, count: u64) -> Co
             }),
         )
         .with(
+            "nothing: woken once, at once",
+            loads(&runtime, shape, count, move |key| async move {
+                tokio::task::yield_now().await;
+                key * 2
+            }),
+        )
+        .with(
             "async-graphql's DataLoader",
             loads(&runtime, shape, count, move |key| {
                 let graphql = Arc::clone(&graphql);

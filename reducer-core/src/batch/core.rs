@@ -162,10 +162,13 @@ impl<G, T, R, E> Core<G, T, R, E> {
             return Admission::Refused(AggregateError::Closed);
         };
         let runtime = handle.id();
-        let hash = self.hasher.hash_one((runtime, site, &group));
-        // `()` is equal to itself, which need not be asked.
-        let mut group = Some(group);
+        // `()` is equal to itself, which need not be asked; and there is one open batch for each runtime.
         let is_trivial = TypeId::of::<G>() == TypeId::of::<()>();
+        let hash = match (is_trivial, site) {
+            (true, None) => 0,
+            _ => self.hasher.hash_one((runtime, site, &group)),
+        };
+        let mut group = Some(group);
         let mut asking = Some(asking);
         let mut equal: Option<Arc<Batch<G, T, R, E>>> = None;
         let mut strangers: Vec<Arc<Batch<G, T, R, E>>> = Vec::new();

@@ -230,11 +230,11 @@ where
     let _ = link.refresh(&flight);
     let aboard = enter(Arc::clone(&flight));
     let key = flight.key().downcast_ref().expect("launched with this key");
-    let result = {
-        let span = flight.core().span();
+    let span = flight.core().span();
+    let result = catch_unwind(AssertUnwindSafe(|| {
         let _entered = span.enter();
-        catch_unwind(AssertUnwindSafe(|| work(key)))
-    };
+        work(key)
+    }));
     let outcome = result.map_err(|payload| wreck(&*flight, payload));
     flight.tell_landing(reducer.rows(), &outcome);
     drop(aboard);

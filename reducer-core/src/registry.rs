@@ -301,7 +301,9 @@ impl Registry {
             let place = seeker.place.take();
             if let Some(Err(payload)) = place.map(|place| work.begin(flight, place)) {
                 let error = wreck(&**flight, payload);
+                let aboard = enter(Arc::clone(flight));
                 flight.tell_landing::<V>(&**self, &Err(error.clone()));
+                drop(aboard);
                 flight.land::<V>(Err(error.clone()), &**self, true);
                 return Admission::Refused(error);
             }

@@ -296,3 +296,31 @@ async fn an_error_that_is_shared_already_goes_on_as_it_is() {
     let error = row(0).await.unwrap_err();
     assert!(error.is::<std::io::Error>(), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn two_methods_of_one_field_have_limits_of_their_own() {
+    #[derive(Clone, Default)]
+    struct Shop {
+        rows: Aggregated<u64, u64>,
+    }
+    impl Shop {
+        #[aggregate(leeway = "5ms", max_concurrent = 1, in = self.rows)]
+        async fn outer(&self, id: Vec<u64>) -> Vec<u64> {
+            // Called from inside of a batch, while another of the same method queues.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let inner = self.inner(id[0]).await;
+            id.into_iter().map(|id| id + inner).collect()
+        }
+
+        #[aggregate(leeway = "5ms", in = self.rows)]
+        async fn inner(&self, id: Vec<u64>) -> Vec<u64> {
+            id.into_iter().map(|id| 10 * id).collect()
+        }
+    }
+    let shop = Shop::default();
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        shop.outer(2).await
+    };
+    assert_eq!(tokio::join!(shop.outer(1), later), (11, 22));
+}

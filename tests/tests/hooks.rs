@@ -549,3 +549,26 @@ async fn a_batch_is_told_like_a_flight() {
         (6, 4, 2, 1, 1)
     );
 }
+
+#[test]
+fn a_hook_that_counts_nothing_may_call_for_the_key_of_work_that_could_not_be_built() {
+    #[derive(Default)]
+    struct Again(OnceLock<Reducer>, Mutex<Option<String>>);
+    impl Hooks for Again {
+        fn on_error(&self, _: &Call<'_>) {
+            let again = self.0.get().unwrap().try_reduce_blocking(1, || ());
+            *self.1.lock().unwrap() = Some(format!("{again:?}"));
+        }
+        fn measures(&self) -> bool {
+            false
+        }
+    }
+    let again = Arc::new(Again::default());
+    let reducer = Reducer::builder().hooks(Arc::clone(&again)).build();
+    again.0.set(reducer.clone()).unwrap();
+    let mut call =
+        ByHand::new(reducer.reduce_with(1, || -> std::future::Ready<()> { panic!("no") }));
+    panics(|| call.poll());
+    assert!(again.1.lock().unwrap().is_some(), "it came back");
+    assert_eq!(reducer.in_flight(), 0);
+}

@@ -150,6 +150,34 @@ fn a_key_is_never_in_a_span() {
 }
 
 #[test]
+fn a_subscriber_that_panics_where_the_work_begins_or_ends_hangs_nobody() {
+    struct Bomb(&'static str);
+    fn is_flight<S: Subscriber + for<'a> LookupSpan<'a>>(
+        id: &Id,
+        context: &Context<'_, S>,
+    ) -> bool {
+        context.span(id).is_some_and(|span| span.name() == "flight")
+    }
+    impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Bomb {
+        fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+            assert!(self.0 != "enter" || !is_flight(id, &context), "no entry");
+        }
+        fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+            assert!(self.0 != "exit" || !is_flight(id, &context), "no exit");
+        }
+    }
+    for at in ["enter", "exit"] {
+        let _guard =
+            tracing::subscriber::set_default(tracing_subscriber::registry().with(Bomb(at)));
+        let reducer = Reducer::new();
+        let mut call = ByHand::new(reducer.try_reduce(1, async { 1 }));
+        assert!(call.ready().unwrap_err().to_string().contains("no e"));
+        assert!(reducer.try_reduce_blocking(1, || 1).is_err());
+        assert_eq!(reducer.in_flight(), 0);
+    }
+}
+
+#[test]
 fn a_subscriber_that_panics_harms_no_flight() {
     struct Bomb;
     impl<S: Subscriber> Layer<S> for Bomb {

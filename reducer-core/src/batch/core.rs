@@ -41,6 +41,15 @@ struct Hub<G, T, R, E> {
     open: HashTable<Arc<Batch<G, T, R, E>>>,
     queue: VecDeque<Arc<Batch<G, T, R, E>>>,
     stats: AggregateStats,
+    /// What the limits are held against. One for each function, and hardly ever more than one.
+    sites: Vec<(Option<TypeId>, Load)>,
+}
+
+/// Of the batches of one function.
+#[derive(Clone, Copy, Default)]
+struct Load {
+    running: usize,
+    waiting: usize,
 }
 
 /// One batch.
@@ -115,6 +124,7 @@ impl<G, T, R, E> Core<G, T, R, E> {
                 open: HashTable::new(),
                 queue: VecDeque::new(),
                 stats: AggregateStats::default(),
+                sites: Vec::new(),
             }),
             hasher: ahash::RandomState::new(),
         }
@@ -174,7 +184,7 @@ impl<G, T, R, E> Core<G, T, R, E> {
         let mut strangers: Vec<Arc<Batch<G, T, R, E>>> = Vec::new();
         loop {
             let mut hub = self.hub.lock();
-            if hub.stats.waiting >= options.max_waiting {
+            if hub.load(site).waiting >= options.max_waiting {
                 drop(hub);
                 return Admission::Refused(AggregateError::Full);
             }
@@ -195,6 +205,7 @@ impl<G, T, R, E> Core<G, T, R, E> {
                     let (seat, size) = batch.slots.board(arg, hash, waker);
                     hub.stats.calls += 1;
                     hub.stats.waiting += 1;
+                    hub.load(site).waiting += 1;
                     let woken = if size >= batch.options.max_count {
                         hub.close(&batch);
                         hub.due(&batch)
@@ -232,6 +243,7 @@ impl<G, T, R, E> Core<G, T, R, E> {
                     let (seat, size) = batch.slots.board(arg, mark, waker);
                     hub.stats.calls += 1;
                     hub.stats.waiting += 1;
+                    hub.load(site).waiting += 1;
                     hub.open.insert_unique(hash, Arc::clone(&batch), |batch| batch.hash);
                     if size >= options.max_count {
                         hub.close(&batch);
@@ -254,6 +266,7 @@ impl<G, T, R, E> Core<G, T, R, E> {
         let mut woken = None;
         if left.was_waiting {
             hub.stats.waiting -= 1;
+            hub.load(batch.site).waiting -= 1;
             let mut helm = batch.helm.lock();
             if left.is_empty && matches!(helm.stage, Stage::Open | Stage::Queued) {
                 let was_queued = helm.stage == Stage::Queued;
@@ -300,12 +313,15 @@ impl<G, T, R, E> Core<G, T, R, E> {
     /// The arguments of a batch that was granted a place. None if everybody has left.
     pub(crate) fn depart(
         &self,
-        batch: &Batch<G, T, R, E>,
+        batch: &Arc<Batch<G, T, R, E>>,
         seats: Option<&mut Vec<usize>>,
     ) -> Vec<T> {
         let mut hub = self.hub.lock();
+        // One that goes before its time, for it cannot run, is still in the table.
+        hub.close(batch);
         let args = batch.slots.depart(seats);
         hub.stats.waiting -= args.len();
+        hub.load(batch.site).waiting -= args.len();
         hub.stats.batches += usize::from(!args.is_empty());
         args
     }
@@ -324,6 +340,7 @@ impl<G, T, R, E> Core<G, T, R, E> {
             }
             Stage::Granted => {
                 hub.stats.running -= 1;
+                hub.load(batch.site).running -= 1;
                 hub.grant(&mut woken);
             }
             Stage::Void => {}
@@ -338,6 +355,7 @@ impl<G, T, R, E> Core<G, T, R, E> {
             let waiting;
             (waiting, debris) = batch.slots.end(AggregateError::Closed);
             hub.stats.waiting -= waiting;
+            hub.load(batch.site).waiting -= waiting;
         }
         drop(hub);
         woken.into_iter().for_each(Waker::wake);
@@ -346,6 +364,15 @@ impl<G, T, R, E> Core<G, T, R, E> {
 }
 
 impl<G, T, R, E> Hub<G, T, R, E> {
+    fn load(&mut self, site: Option<TypeId>) -> &mut Load {
+        let place = self.sites.iter().position(|(known, _)| *known == site);
+        let place = place.unwrap_or_else(|| {
+            self.sites.push((site, Load::default()));
+            self.sites.len() - 1
+        });
+        &mut self.sites[place].1
+    }
+
     /// Nobody joins this batch from here on.
     fn close(&mut self, batch: &Arc<Batch<G, T, R, E>>) {
         let row = self.open.find_entry(batch.hash, |open| Arc::ptr_eq(open, batch));
@@ -361,11 +388,13 @@ impl<G, T, R, E> Hub<G, T, R, E> {
         if helm.stage != Stage::Open {
             return None;
         }
-        if self.queue.is_empty() && self.stats.running < batch.options.max_concurrent {
+        let is_first = !self.queue.iter().any(|queued| queued.site == batch.site);
+        if is_first && self.load(batch.site).running < batch.options.max_concurrent {
             helm.stage = Stage::Granted;
             let carrier = helm.carrier.take();
             drop(helm);
             self.stats.running += 1;
+            self.load(batch.site).running += 1;
             self.close(batch);
             carrier
         } else {
@@ -378,16 +407,21 @@ impl<G, T, R, E> Hub<G, T, R, E> {
 
     /// Gives free places to those who have waited longest.
     fn grant(&mut self, woken: &mut Wakers) {
-        while let Some(next) = self.queue.front() {
-            if self.stats.running >= next.options.max_concurrent {
-                return;
+        let mut place = 0;
+        while let Some(next) = self.queue.get(place) {
+            let (site, limit) = (next.site, next.options.max_concurrent);
+            // What one function waits for is nothing to another's batches.
+            if self.load(site).running >= limit {
+                place += 1;
+                continue;
             }
-            let Some(next) = self.queue.pop_front() else { return };
+            let Some(next) = self.queue.remove(place) else { return };
             let mut helm = next.helm.lock();
             helm.stage = Stage::Granted;
             woken.extend(helm.carrier.take());
             drop(helm);
             self.stats.running += 1;
+            self.load(site).running += 1;
             self.close(&next);
         }
     }

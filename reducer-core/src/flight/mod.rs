@@ -440,13 +440,13 @@ fn step<V: 'static>(
     mine: Option<&mut dyn Any>,
     aboard: Aboard,
 ) -> Poll<()> {
-    let polled = {
-        let span = flight.core().span();
+    let span = flight.core().span();
+    let polled = catch_unwind(AssertUnwindSafe(|| {
         let _entered = span.enter();
         // SAFETY: the caller has the seat. `new` makes every flight inside an `Arc`, and nothing moves a
         // flight out of one.
-        catch_unwind(AssertUnwindSafe(|| unsafe { bound.poll(cx) }))
-    };
+        unsafe { bound.poll(cx) }
+    }));
     let outcome = match polled {
         Ok(Some(Poll::Ready(value))) => Ok(value),
         Ok(Some(Poll::Pending)) => match flight.core().poll_clock(cx) {

@@ -481,7 +481,7 @@ impl<'a> Seat<'a> {
 }
 
 impl Drop for Seat<'_> {
-    /// The holder's waker panicked while it was cloned.
+    /// The holder panicked: its waker while it was cloned, as a rule. Whoever comes next looks for itself.
     fn drop(&mut self) {
         let mut state = self.flight.core().lock();
         match state.phase {
@@ -492,11 +492,10 @@ impl Drop for Seat<'_> {
             }
             Phase::Flying => {
                 state.seated = false;
-                let calls = state.notified.then(|| state.call());
+                state.notified = true;
+                let calls = state.call();
                 drop(state);
-                if let Some(calls) = calls {
-                    calls.make_for(self.flight);
-                }
+                calls.make_for(self.flight);
             }
         }
     }

@@ -44,7 +44,7 @@ impl DebugHooks {
         Self::to(io::stderr())
     }
 
-    /// To `writer`.
+    /// To `writer`, which is not to call the reducer: it is asked for one line at a time.
     #[must_use]
     pub fn to(writer: impl Write + Send + 'static) -> Self {
         Self(Arc::new(Mutex::new(writer)))

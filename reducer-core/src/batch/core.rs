@@ -203,9 +203,7 @@ impl<G, T, R, E> Core<G, T, R, E> {
                     let Asking { arg, hash, waker } =
                         asking.take().expect("taken once, on the way out");
                     let (seat, size) = batch.slots.board(arg, hash, waker);
-                    hub.stats.calls += 1;
-                    hub.stats.waiting += 1;
-                    hub.load(site).waiting += 1;
+                    hub.seated(site);
                     let woken = if size >= batch.options.max_count {
                         hub.close(&batch);
                         hub.due(&batch)
@@ -241,9 +239,7 @@ impl<G, T, R, E> Core<G, T, R, E> {
                     let Asking { arg, hash: mark, waker } =
                         asking.take().expect("taken once, on the way out");
                     let (seat, size) = batch.slots.board(arg, mark, waker);
-                    hub.stats.calls += 1;
-                    hub.stats.waiting += 1;
-                    hub.load(site).waiting += 1;
+                    hub.seated(site);
                     hub.open.insert_unique(hash, Arc::clone(&batch), |batch| batch.hash);
                     if size >= options.max_count {
                         hub.close(&batch);
@@ -364,6 +360,13 @@ impl<G, T, R, E> Core<G, T, R, E> {
 }
 
 impl<G, T, R, E> Hub<G, T, R, E> {
+    /// One more call waits.
+    fn seated(&mut self, site: Option<TypeId>) {
+        self.stats.calls += 1;
+        self.stats.waiting += 1;
+        self.load(site).waiting += 1;
+    }
+
     fn load(&mut self, site: Option<TypeId>) -> &mut Load {
         let place = self.sites.iter().position(|(known, _)| *known == site);
         let place = place.unwrap_or_else(|| {

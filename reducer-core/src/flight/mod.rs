@@ -264,11 +264,11 @@ impl dyn Craft + '_ {
 
     #[cold]
     fn tell_end(&self, rows: &dyn Rows, end: End<'_>) {
-        let hooks = rows.hooks();
-        if FlightSpan::IS_ON || hooks.is_some_and(AllHooks::measures) {
+        let (hooks, span) = (rows.hooks(), self.core().span());
+        if span.is_open() || hooks.is_some_and(AllHooks::measures) {
             // Who has not joined by now starts anew: those who have are all that will be counted.
             let followers = self.core().close_to_joins();
-            quietly(|| self.core().span().landed(followers, end.name()));
+            quietly(|| span.landed(followers, end.name()));
         }
         if let Some(hooks) = hooks {
             let of = &InFlight { site: self.core().site, flight: self };

@@ -34,6 +34,11 @@ mod imp {
             Self((!span.is_disabled()).then(|| Arc::new(span)))
         }
 
+        /// Whether a subscriber wants it.
+        pub(crate) fn is_open(&self) -> bool {
+            self.0.is_some()
+        }
+
         pub(crate) fn enter(&self) -> Option<Entered<'_>> {
             self.0.as_ref().map(|span| span.enter())
         }
@@ -102,6 +107,10 @@ mod imp {
 
         pub(crate) fn open(_: &Core) -> Self {
             Self(())
+        }
+
+        pub(crate) fn is_open(&self) -> bool {
+            false
         }
 
         pub(crate) fn enter(&self) -> Entered {

@@ -36,46 +36,30 @@ pub(crate) struct Args {
 impl Parse for Args {
     fn parse(input: ParseStream) -> Result<Self> {
         let mut args = Args::default();
-        let mut given: Vec<Ident> = Vec::new();
-        while !input.is_empty() {
-            let option = input.call(Ident::parse_any)?;
-            if given.contains(&option) {
-                return Err(Error::new(option.span(), format!("`{option}` is given twice")));
-            }
+        let given = each_option(input, EXPECTED, |option| {
             match option.to_string().as_str() {
-                "key" => args.key = Some(value(&option, "key = (id, page)", input)?),
+                "key" => args.key = Some(value(option, "key = (id, page)", input)?),
                 "skip" => args.skip = names(input)?,
-                "reducer" => args.reducer = Some(value(&option, "reducer = self.reducer", input)?),
+                "reducer" => args.reducer = Some(value(option, "reducer = self.reducer", input)?),
                 "timeout" => {
-                    let time = Time::new("timeout", value(&option, "timeout = \"2s\"", input)?)?;
+                    let time = Time::new("timeout", value(option, "timeout = \"2s\"", input)?)?;
                     args.timeout = Some((option.clone(), time));
                 }
                 "detached" => {
                     let detached = match input.peek(Token![=]) {
-                        true => value(&option, "detached = true", input)?,
+                        true => value(option, "detached = true", input)?,
                         false => parse_quote_spanned!(option.span()=> true),
                     };
                     args.detached = Some((option.clone(), detached));
                 }
                 "meter" => {
-                    args.meter = Some((option.clone(), value(&option, "meter = METER", input)?));
+                    args.meter = Some((option.clone(), value(option, "meter = METER", input)?));
                 }
-                "crate" => {
-                    input.parse::<Token![=]>()?;
-                    args.krate = Some(input.call(Path::parse_mod_style)?);
-                }
-                _ => {
-                    return Err(Error::new(
-                        option.span(),
-                        format!("unknown option `{option}`; {EXPECTED}"),
-                    ));
-                }
+                "crate" => args.krate = Some(krate(input)?),
+                _ => return Ok(false),
             }
-            given.push(option);
-            if !input.is_empty() {
-                input.parse::<Token![,]>()?;
-            }
-        }
+            Ok(true)
+        })?;
         let late = given.iter().rfind(|option| *option == "key" || *option == "skip");
         match late {
             Some(late) if args.key.is_some() && given.iter().any(|option| option == "skip") => {
@@ -87,6 +71,36 @@ impl Parse for Args {
             _ => Ok(args),
         }
     }
+}
+
+/// Hands over option after option, each once; `take` says whether it knows it. Gives their names.
+fn each_option(
+    input: ParseStream,
+    expected: &str,
+    mut take: impl FnMut(&Ident) -> Result<bool>,
+) -> Result<Vec<Ident>> {
+    let mut given: Vec<Ident> = Vec::new();
+    while !input.is_empty() {
+        let option = input.call(Ident::parse_any)?;
+        if given.contains(&option) {
+            return Err(Error::new(option.span(), format!("`{option}` is given twice")));
+        }
+        if !take(&option)? {
+            let text = format!("unknown option `{option}`; {expected}");
+            return Err(Error::new(option.span(), text));
+        }
+        given.push(option);
+        if !input.is_empty() {
+            input.parse::<Token![,]>()?;
+        }
+    }
+    Ok(given)
+}
+
+/// After `crate`.
+fn krate(input: ParseStream) -> Result<Path> {
+    input.parse::<Token![=]>()?;
+    input.call(Path::parse_mod_style)
 }
 
 fn value(option: &Ident, example: &str, input: ParseStream) -> Result<Expr> {

@@ -1,11 +1,10 @@
 //! The options of `#[aggregate]`.
 
 use proc_macro2::Ident;
-use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
-use syn::{Error, Expr, ExprLit, Lit, Path, Result, Token};
+use syn::{Error, Expr, ExprLit, Lit, Path, Result};
 
-use super::value;
+use super::{each_option, krate, value};
 use crate::time::Time;
 
 const EXPECTED: &str = "expected `leeway = ..`, `max_count = ..`, `max_concurrent = ..`, `max_waiting = ..`, `in = ..` or `crate = ..`";
@@ -30,39 +29,23 @@ pub(crate) struct AggregateArgs {
 impl Parse for AggregateArgs {
     fn parse(input: ParseStream) -> Result<Self> {
         let mut args = AggregateArgs::default();
-        let mut given: Vec<Ident> = Vec::new();
-        while !input.is_empty() {
-            let option = input.call(Ident::parse_any)?;
-            if given.contains(&option) {
-                return Err(Error::new(option.span(), format!("`{option}` is given twice")));
-            }
+        each_option(input, EXPECTED, |option| {
             match option.to_string().as_str() {
                 "leeway" => {
-                    let time = value(&option, "leeway = \"10ms\"", input)?;
+                    let time = value(option, "leeway = \"10ms\"", input)?;
                     args.leeway = Some(Time::new("leeway", time)?);
                 }
-                "max_count" => args.max_count = Some(count(&option, "batch", input)?),
+                "max_count" => args.max_count = Some(count(option, "batch", input)?),
                 "max_concurrent" => {
-                    args.max_concurrent = Some(count(&option, "running batch", input)?);
+                    args.max_concurrent = Some(count(option, "running batch", input)?);
                 }
-                "max_waiting" => args.max_waiting = Some(count(&option, "waiting call", input)?),
-                "in" => args.place = Some(value(&option, "in = self.users", input)?),
-                "crate" => {
-                    input.parse::<Token![=]>()?;
-                    args.krate = Some(input.call(Path::parse_mod_style)?);
-                }
-                _ => {
-                    return Err(Error::new(
-                        option.span(),
-                        format!("unknown option `{option}`; {EXPECTED}"),
-                    ));
-                }
+                "max_waiting" => args.max_waiting = Some(count(option, "waiting call", input)?),
+                "in" => args.place = Some(value(option, "in = self.users", input)?),
+                "crate" => args.krate = Some(krate(input)?),
+                _ => return Ok(false),
             }
-            given.push(option);
-            if !input.is_empty() {
-                input.parse::<Token![,]>()?;
-            }
-        }
+            Ok(true)
+        })?;
         Ok(args)
     }
 }

@@ -9,7 +9,7 @@ use reducer_core::{Reducer, reduceable};
 use reducer_tests::{ByHand, Gate};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Subscriber, info, info_span};
+use tracing::{Dispatch, Event, Subscriber, dispatcher, info, info_span};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -117,6 +117,50 @@ fn a_flight_has_one_span_and_each_caller_one_that_follows_from_it() {
     let events = spans.1.lock().unwrap();
     let logged: Vec<_> = events.iter().map(|(text, span)| (text.as_str(), *span)).collect();
     assert_eq!(logged, ["before", "after", "flight landed"].map(|text| (text, Some(*flight))));
+}
+
+#[test]
+fn a_follower_that_is_faster_than_the_flights_span_is_linked_all_the_same() {
+    /// Runs once, on another thread, while the span of a flight is being made.
+    type Interlude = Box<dyn FnOnce() + Send>;
+    #[derive(Clone, Default)]
+    struct During(Arc<Mutex<Option<Interlude>>>);
+    impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for During {
+        fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+            if attributes.metadata().name() == "flight" {
+                let interlude = self.0.lock().unwrap().take().expect("one flight");
+                std::thread::spawn(interlude).join().unwrap();
+            }
+        }
+    }
+    let (spans, during) = (Spans::default(), During::default());
+    let subscriber = tracing_subscriber::registry().with(spans.clone()).with(during.clone());
+    let dispatch = Dispatch::new(subscriber);
+    let _guard = dispatcher::set_default(&dispatch);
+    let (reducer, gate) = (Reducer::new(), Gate::new());
+    let mut leader = ByHand::new(reducer.reduce(1, query(gate.clone())));
+    let call = {
+        let (reducer, gate) = (reducer.clone(), gate.clone());
+        async move { reducer.reduce(1, query(gate)).await }
+    };
+    let mut follower = Arc::new(Mutex::new(ByHand::new(call)));
+    let early = Arc::clone(&follower);
+    let interlude = move || {
+        dispatcher::with_default(&dispatch, || {
+            early.lock().unwrap().pending();
+        });
+    };
+    *during.0.lock().unwrap() = Some(Box::new(interlude));
+    leader.pending();
+    gate.open();
+    assert_eq!(leader.ready(), 7);
+    let follower = Arc::get_mut(&mut follower).unwrap().get_mut().unwrap();
+    assert_eq!(follower.ready(), 7);
+    let [(flight, seen)] = &spans.named("flight")[..] else { panic!("one span a flight") };
+    let waits = spans.named("wait");
+    assert_eq!(waits.len(), 2);
+    assert!(waits.iter().all(|(_, wait)| wait.follows == [*flight]), "{waits:?}");
+    assert!(seen.closed, "and then it is over");
 }
 
 #[test]

@@ -107,6 +107,8 @@ pub(crate) struct State {
     spent: u32,
     pub(super) waiters: Waiters,
     span: FlightSpan,
+    /// A caller was polled before the span was there, and has yet to be linked to it.
+    unlinked: bool,
     lift: Option<Lift>,
     /// Wakes that task. `None` also while it is on its way to poll.
     host: Option<Waker>,
@@ -151,6 +153,7 @@ impl Core {
             spent: 0,
             waiters: Waiters::new(),
             span: FlightSpan::default(),
+            unlinked: false,
             lift,
             host: None,
             waits: None,
@@ -181,6 +184,14 @@ impl Core {
 
     pub(crate) fn span(&self) -> FlightSpan {
         if FlightSpan::IS_ON { self.lock().span.clone() } else { FlightSpan::default() }
+    }
+
+    /// For a caller to link its own to. If it comes too early, the span outlives the landing.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn span_to_link(&self) -> FlightSpan {
+        let mut state = self.lock();
+        state.unlinked |= !state.span.is_open();
+        state.span.clone()
     }
 
     pub(crate) fn joined(&self) -> u32 {
@@ -586,7 +597,8 @@ pub(crate) fn land(flight: &dyn Craft, driver_is_caller: bool, store: impl FnOnc
 fn close(flight: &dyn Craft, mut state: MutexGuard<'_, State>, phase: Phase) {
     state.phase = phase;
     let waits = mem::take(&mut state.waits);
-    let (lift, span) = (state.lift.take(), mem::take(&mut state.span));
+    let lift = state.lift.take();
+    let span = if state.unlinked { FlightSpan::default() } else { mem::take(&mut state.span) };
     let calls = state.dismiss();
     drop(state);
     calls.make(flight);

@@ -82,7 +82,7 @@ mod imp {
         pub(crate) fn enter(&mut self, core: &Core) -> Option<Entered<'_>> {
             let wait = self.0.as_mut()?;
             if !wait.linked {
-                if let Some(flight) = core.span().0 {
+                if let Some(flight) = core.span_to_link().0 {
                     wait.span.follows_from(&*flight);
                     wait.linked = true;
                 }

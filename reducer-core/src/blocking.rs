@@ -8,10 +8,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::call::{Place, Work};
+use crate::call::Work;
 use crate::error::ReduceError;
 use crate::flight::{
-    Craft, Flight, HoldsRows, Hull, Link, Outcome, Site, Stake, Waiting, enter, quietly, wreck,
+    Flight, Hold, HoldsRows, Hull, Link, Outcome, Site, Stake, Waiting, quietly, within, wreck,
 };
 use crate::key::{ByEq, Key, Same};
 use crate::reducer::{Reduced, Reducer, Role};
@@ -26,8 +26,8 @@ where
     K: Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    fn launch(&mut self, hull: Hull<K, V>) -> (Arc<dyn Craft>, Option<Place>) {
-        (Flight::new(hull, &mut None::<std::future::Pending<V>>), None)
+    fn launch(&mut self, hull: Hull<K, V>) -> Hold {
+        Flight::launch(hull, &mut None::<std::future::Pending<V>>)
     }
 }
 
@@ -220,7 +220,7 @@ where
 }
 
 /// Runs the work in this thread, which has had the seat since the flight was made.
-fn lead<K, V>(reducer: &Reducer, flight: Arc<dyn Craft>, work: impl FnOnce(&K) -> V) -> Outcome<V>
+fn lead<K, V>(reducer: &Reducer, flight: Hold, work: impl FnOnce(&K) -> V) -> Outcome<V>
 where
     K: Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
@@ -228,16 +228,27 @@ where
     let mut link = Link::default();
     // No ring can be closed by a flight that waits on nothing yet: only the edge is wanted here.
     let _ = link.refresh(&flight);
-    let aboard = enter(Arc::clone(&flight));
-    let key = flight.key().downcast_ref().expect("launched with this key");
-    let span = flight.core().span();
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        let _entered = span.enter();
-        work(key)
-    }));
-    let outcome = result.map_err(|payload| wreck(&*flight, payload));
-    flight.tell_landing(reducer.rows(), &outcome);
-    drop(aboard);
+    let outcome = within(&flight, || {
+        let key = flight.key().downcast_ref().expect("launched with this key");
+        let span = flight.core().span();
+        let mut value = None;
+        let run = catch_unwind(AssertUnwindSafe(|| {
+            let _entered = span.enter();
+            value = Some(work(key));
+        }));
+        let outcome = match (run, value) {
+            (Ok(()), Some(value)) => Ok(value),
+            // It was done; it was the end of the span that was not.
+            (Err(payload), Some(value)) => {
+                quietly(|| drop(payload));
+                Ok(value)
+            }
+            (Err(payload), None) => Err(wreck(&flight, payload)),
+            (Ok(()), None) => unreachable!("no panic and no value"),
+        };
+        flight.tell_landing(reducer.rows(), &outcome);
+        outcome
+    });
     let alone = flight.land(outcome, reducer.rows(), true);
     link.cut(&flight);
     let outcome = alone.unwrap_or_else(|| flight.landed());

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::error::ReduceError;
-use crate::flight::{Craft, Flight, HoldsRows, Hull, Site, Stake, Waiting, enter, quietly};
+use crate::flight::{Flight, Hold, HoldsRows, Hull, Site, Stake, Waiting, quietly, within};
 use crate::key::{ByEq, Key, Owned, Same};
 use crate::reducer::{Reduced, Reducer, Role};
 use crate::registry::{Admission, Options};
@@ -23,15 +23,11 @@ use crate::registry::{Admission, Options};
 pub(crate) trait Work<K, V> {
     /// A flight with its leader in the seat, and the work aboard or a place for it. Called under a lock: runs
     /// no user code. Not called twice.
-    fn launch(&mut self, hull: Hull<K, V>) -> (Arc<dyn Craft>, Option<Place>);
+    fn launch(&mut self, hull: Hull<K, V>) -> Hold;
 
-    /// Builds the work for `place`, in the name of `flight`: what it calls is called from inside. The error is
-    /// what that said when it panicked.
-    fn begin(
-        &mut self,
-        _flight: &Arc<dyn Craft>,
-        _place: Place,
-    ) -> Result<(), Box<dyn Any + Send>> {
+    /// Builds the work if `flight` has a place for it, and in its name: what is called is called from inside. The
+    /// error is what that said when it panicked.
+    fn begin(&mut self, _flight: &Hold) -> Result<(), Box<dyn Any + Send>> {
         Ok(())
     }
 
@@ -41,9 +37,6 @@ pub(crate) trait Work<K, V> {
     }
 }
 
-/// The flight that is to be boarded, by its full type.
-pub(crate) type Place = Arc<dyn Any + Send + Sync>;
-
 /// The work is there.
 impl<K, V, F> Work<K, V> for Option<F>
 where
@@ -51,8 +44,8 @@ where
     V: Send + Sync + 'static,
     F: Future<Output = V> + Send + 'static,
 {
-    fn launch(&mut self, hull: Hull<K, V>) -> (Arc<dyn Craft>, Option<Place>) {
-        (Flight::new(hull, self), None)
+    fn launch(&mut self, hull: Hull<K, V>) -> Hold {
+        Flight::launch(hull, self)
     }
 
     fn to_box(&mut self) -> Option<Box<dyn Work<K, V> + Send>> {
@@ -70,13 +63,13 @@ where
     W: FnOnce() -> F,
     F: Future<Output = V> + Send + 'static,
 {
-    fn launch(&mut self, hull: Hull<K, V>) -> (Arc<dyn Craft>, Option<Place>) {
-        launch_empty::<K, V, F>(hull)
+    fn launch(&mut self, hull: Hull<K, V>) -> Hold {
+        Flight::<K, V, F>::launch(hull, &mut None)
     }
 
-    fn begin(&mut self, flight: &Arc<dyn Craft>, place: Place) -> Result<(), Box<dyn Any + Send>> {
+    fn begin(&mut self, flight: &Hold) -> Result<(), Box<dyn Any + Send>> {
         let build = self.0.take().expect("no flight is begun twice");
-        board::<K, V, F>(flight, place, build)
+        board::<K, V, F>(flight, build)
     }
 }
 
@@ -90,41 +83,25 @@ where
     W: Fn(K) -> F,
     F: Future<Output = V> + Send + 'static,
 {
-    fn launch(&mut self, hull: Hull<K, V>) -> (Arc<dyn Craft>, Option<Place>) {
-        launch_empty::<K, V, F>(hull)
+    fn launch(&mut self, hull: Hull<K, V>) -> Hold {
+        Flight::<K, V, F>::launch(hull, &mut None)
     }
 
-    fn begin(&mut self, flight: &Arc<dyn Craft>, place: Place) -> Result<(), Box<dyn Any + Send>> {
+    fn begin(&mut self, flight: &Hold) -> Result<(), Box<dyn Any + Send>> {
         let key = flight.key().downcast_ref::<K>().expect("launched with this key");
-        board::<K, V, F>(flight, place, || (self.0)(key.clone()))
+        board::<K, V, F>(flight, || (self.0)(key.clone()))
     }
 }
 
-fn launch_empty<K, V, F>(hull: Hull<K, V>) -> (Arc<dyn Craft>, Option<Place>)
+fn board<K, V, F>(flight: &Hold, build: impl FnOnce() -> F) -> Result<(), Box<dyn Any + Send>>
 where
     K: Send + Sync + 'static,
     V: Send + Sync + 'static,
     F: Future<Output = V> + Send + 'static,
 {
-    let flight = Flight::<K, V, F>::new(hull, &mut None);
-    (Arc::clone(&flight) as Arc<dyn Craft>, Some(flight))
-}
-
-fn board<K, V, F>(
-    flight: &Arc<dyn Craft>,
-    place: Place,
-    build: impl FnOnce() -> F,
-) -> Result<(), Box<dyn Any + Send>>
-where
-    K: Send + Sync + 'static,
-    V: Send + Sync + 'static,
-    F: Future<Output = V> + Send + 'static,
-{
-    let aboard = enter(Arc::clone(flight));
-    let work = catch_unwind(AssertUnwindSafe(build))?;
-    drop(aboard);
-    let Ok(place) = place.downcast::<Flight<K, V, F>>() else { unreachable!("launched as such") };
-    place.board(work);
+    let work = within(flight, || catch_unwind(AssertUnwindSafe(build)))?;
+    let place = flight.whole().downcast_ref::<Flight<K, V, F>>();
+    place.expect("launched as such").board(work);
     Ok(())
 }
 

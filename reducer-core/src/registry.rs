@@ -12,7 +12,6 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher};
 #[cfg(all(feature = "tokio", not(loom)))]
 use std::panic::catch_unwind;
-use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -20,11 +19,11 @@ use std::time::Duration;
 use ahash::RandomState;
 use hashbrown::HashTable;
 
-use crate::call::{Place, Work};
+use crate::call::Work;
 use crate::error::{Overloaded, Panicked, ReduceError};
 use crate::flight::{
-    Core, Craft, Deadline, FlightSpan, Hull, InFlight, Join, Kind, Lift, Log, Rows, Site, describe,
-    enter, quietly, same, waits_on_us, wreck,
+    Core, Deadline, FlightSpan, Hold, Hull, InFlight, Join, Kind, Lift, Log, Rows, Site, describe,
+    quietly, same, waits_on_us, within, wreck,
 };
 use crate::hooks::{AllHooks, Call, End};
 use crate::key::{Key, KeyHasher, Same};
@@ -60,17 +59,17 @@ struct Shard {
 
 struct Row {
     hash: u64,
-    flight: Arc<dyn Craft>,
+    flight: Hold,
 }
 
 /// What came of a look at the table.
 pub(crate) enum Admission {
     /// There was no such flight; now there is, and the call leads it.
-    Led(Arc<dyn Craft>),
+    Led(Hold),
     /// There was one, and the call is counted among its followers.
-    Joined(Arc<dyn Craft>),
+    Joined(Hold),
     /// There was one, whose last caller has left. Wait for its end, then look again.
-    Ending(Arc<dyn Craft>),
+    Ending(Hold),
     /// There was one, and it takes no more followers.
     Refused(ReduceError),
     /// There is none, and none was made.
@@ -81,7 +80,7 @@ pub(crate) enum Admission {
 trait Seeker {
     fn is_same(&self, key: &dyn Any) -> bool;
     /// The flight to enter if there is none. Called under a lock: runs no user code.
-    fn launch(&mut self, core: Core) -> Option<Arc<dyn Craft>>;
+    fn launch(&mut self, core: Core) -> Option<Hold>;
 }
 
 /// Looks, and leaves the table as it is.
@@ -92,7 +91,7 @@ impl<P: Key> Seeker for Finding<'_, P> {
         key.downcast_ref().is_some_and(|key| self.0.eq(key))
     }
 
-    fn launch(&mut self, _: Core) -> Option<Arc<dyn Craft>> {
+    fn launch(&mut self, _: Core) -> Option<Hold> {
         None
     }
 }
@@ -102,7 +101,6 @@ struct Leading<'a, K, S, V> {
     key: &'a mut Option<K>,
     same: &'a S,
     work: &'a mut dyn Work<K, V>,
-    place: Option<Place>,
 }
 
 impl<K: 'static, S: Same<K>, V> Seeker for Leading<'_, K, S, V> {
@@ -113,10 +111,8 @@ impl<K: 'static, S: Same<K>, V> Seeker for Leading<'_, K, S, V> {
         }
     }
 
-    fn launch(&mut self, core: Core) -> Option<Arc<dyn Craft>> {
-        let (flight, place) = self.work.launch(Hull::new::<S>(core, self.key.take()?));
-        self.place = place;
-        Some(flight)
+    fn launch(&mut self, core: Core) -> Option<Hold> {
+        Some(self.work.launch(Hull::new::<S>(core, self.key.take()?)))
     }
 }
 
@@ -125,17 +121,17 @@ impl<K: 'static, S: Same<K>, V> Seeker for Leading<'_, K, S, V> {
 #[derive(Default)]
 struct Passed {
     /// With our hash, and yet to be asked for their keys.
-    queue: Vec<Arc<dyn Craft>>,
+    queue: Vec<Hold>,
     /// Those that are not for us: another key, or over. Kept, so that their addresses stay theirs.
-    strangers: Vec<Arc<dyn Craft>>,
+    strangers: Vec<Hold>,
     seen: HashSet<*const (), RandomState>,
     /// The one with our key that is over; we may take its row.
-    dead: Option<Arc<dyn Craft>>,
+    dead: Option<Hold>,
 }
 
 impl Passed {
-    fn pass(&mut self, flight: Arc<dyn Craft>) {
-        self.seen.insert(Arc::as_ptr(&flight).cast());
+    fn pass(&mut self, flight: Hold) {
+        self.seen.insert(flight.address());
         self.strangers.push(flight);
     }
 }
@@ -155,33 +151,24 @@ fn next_alike(
     site: Site,
     kind: Kind,
     passed: &mut Option<Box<Passed>>,
-) -> Option<Arc<dyn Craft>> {
+) -> Option<Hold> {
     let is_alike =
         |row: &Row| row.hash == hash && row.flight.core().site == site && row.flight.kind() == kind;
     let Some(passed) = passed else {
         // As a rule there is one at most, and it is ours.
-        return rows.find(hash, is_alike).map(|row| Arc::clone(&row.flight));
+        return rows.find(hash, is_alike).map(|row| row.flight.clone());
     };
     let alike = rows.iter_hash(hash).filter(|row| is_alike(row)).map(|row| &row.flight);
-    let mut alike = alike.filter(|flight| !passed.seen.contains(&Arc::as_ptr(flight).cast()));
-    let first = alike.next().map(Arc::clone);
+    let mut alike = alike.filter(|flight| !passed.seen.contains(&flight.address()));
+    let first = alike.next().cloned();
     // Once keys collide, all that do are taken in one go: the cost of a call grows with their number, not
     // with its square.
-    passed.queue.extend(alike.map(Arc::clone));
+    passed.queue.extend(alike.cloned());
     first
 }
 
-/// Whether `core` is the flight's. A flight begins with its core, so their addresses are the same.
-fn is_of(flight: &Arc<dyn Craft>, core: &Core) -> bool {
-    ptr::addr_eq(Arc::as_ptr(flight), core)
-}
-
 /// Gives `flight` a row: that of `dead`, if it is still there. Gives back what stood in it.
-fn enter_row(
-    rows: &mut HashTable<Row>,
-    flight: Arc<dyn Craft>,
-    dead: Option<&Arc<dyn Craft>>,
-) -> Option<Arc<dyn Craft>> {
+fn enter_row(rows: &mut HashTable<Row>, flight: Hold, dead: Option<&Hold>) -> Option<Hold> {
     let hash = flight.core().hash;
     if let Some(dead) = dead {
         if let Some(row) = rows.find_mut(hash, |row| same(dead, &row.flight)) {
@@ -208,12 +195,14 @@ fn clock(options: &Options) -> Result<Option<Box<Deadline>>, Box<dyn Any + Send>
 }
 
 #[cold]
-fn tell_placed(hooks: &AllHooks, flight: &Arc<dyn Craft>, site: Site, role: Role) {
+fn tell_placed(hooks: &AllHooks, flight: &Hold, site: Site, role: Role) {
     // What a leader's hook calls is called from inside: it would wait for its own end.
-    let aboard = role == Role::Led && !hooks.is_harmless();
-    let _aboard = aboard.then(|| enter(Arc::clone(flight)));
-    let of = &InFlight { site, flight: &**flight };
-    hooks.placed(&Call { of, role, end: End::NotYet });
+    let inside = role == Role::Led && !hooks.is_harmless();
+    let tell = || {
+        let of = &InFlight { site, flight };
+        hooks.placed(&Call { of, role, end: End::NotYet });
+    };
+    if inside { within(flight, tell) } else { tell() }
 }
 
 impl Registry {
@@ -292,18 +281,15 @@ impl Registry {
                 return Admission::Refused(error);
             }
         };
-        let mut seeker = Leading { key, same, work, place: None };
+        let mut seeker = Leading { key, same, work };
         let admission = self.seek(options, hash, site, Kind::of::<K, V>(), &mut seeker);
         if let Admission::Led(flight) = &admission {
             if let Some(clock) = clock {
                 flight.core().set_clock(clock);
             }
-            let place = seeker.place.take();
-            if let Some(Err(payload)) = place.map(|place| work.begin(flight, place)) {
-                let error = wreck(&**flight, payload);
-                let aboard = enter(Arc::clone(flight));
-                flight.tell_landing::<V>(&**self, &Err(error.clone()));
-                drop(aboard);
+            if let Err(payload) = work.begin(flight) {
+                let error = wreck(flight, payload);
+                within(flight, || flight.tell_landing::<V>(&**self, &Err(error.clone())));
                 flight.land::<V>(Err(error.clone()), &**self, true);
                 return Admission::Refused(error);
             }
@@ -332,9 +318,9 @@ impl Registry {
                 } else {
                     let lift = if options.detached { lift() } else { None };
                     let core = Core::new(hash, site, options.detached, lift, self.log(hash));
-                    let Some(flight) = seeker.launch(core) else { return Admission::Absent };
+                    let Some(mut flight) = seeker.launch(core) else { return Admission::Absent };
                     let dead = passed.as_ref().and_then(|passed| passed.dead.as_ref());
-                    let old = enter_row(&mut rows, Arc::clone(&flight), dead);
+                    let old = enter_row(&mut rows, flight.twin(), dead);
                     drop(rows);
                     if old.is_some() {
                         quietly(|| drop(old));
@@ -357,7 +343,7 @@ impl Registry {
                     let error = Overloaded::new(flight.describe(), limit);
                     if let Some(hooks) = &self.hooks {
                         let (role, end) = (Role::Joined, End::NotYet);
-                        let of = &InFlight { site, flight: &*flight };
+                        let of = &InFlight { site, flight: &flight };
                         hooks.refused(&Call { of, role, end });
                     }
                     return Admission::Refused(ReduceError::Overloaded(error));
@@ -366,7 +352,7 @@ impl Registry {
                 Join::Ending if !waits_on_us(&flight) => return Admission::Ending(flight),
                 Join::Ending | Join::Over => {
                     let passed = passed.get_or_insert_default();
-                    passed.pass(Arc::clone(&flight));
+                    passed.pass(flight.clone());
                     passed.dead = Some(flight);
                 }
             }
@@ -374,7 +360,7 @@ impl Registry {
     }
 
     /// Tells that a call has a place.
-    fn placed(&self, flight: &Arc<dyn Craft>, site: Site, role: Role) {
+    fn placed(&self, flight: &Hold, site: Site, role: Role) {
         if FlightSpan::IS_ON && role == Role::Led {
             quietly(|| flight.core().set_span(FlightSpan::open(flight.core())));
         }
@@ -384,13 +370,13 @@ impl Registry {
     }
 
     /// All flights in the table whose key equals `key`, of whatever function.
-    fn flights_of<K: Hash + Eq + 'static>(&self, key: &K) -> impl Iterator<Item = Arc<dyn Craft>> {
+    fn flights_of<K: Hash + Eq + 'static>(&self, key: &K) -> impl Iterator<Item = Hold> {
         let hash = self.hash_with(|hasher| key.hash(hasher));
         let alike: Vec<_> = self
             .shard(hash)
             .iter_hash(hash)
             .filter(|row| row.hash == hash && row.flight.kind().key == TypeId::of::<K>())
-            .map(|row| Arc::clone(&row.flight))
+            .map(|row| row.flight.clone())
             .collect();
         alike.into_iter().filter(move |flight| flight.key().downcast_ref() == Some(key))
     }
@@ -399,7 +385,7 @@ impl Registry {
         let mut any = false;
         for flight in self.flights_of(key) {
             any |= flight.core().is_flying();
-            self.free(flight.core());
+            quietly(|| drop(self.free(&flight)));
         }
         any
     }
@@ -426,18 +412,16 @@ impl Rows for Registry {
         self.hooks.as_deref()
     }
 
-    fn free(&self, flight: &Core) {
-        let hash = flight.hash;
+    fn free(&self, flight: &Hold) -> Option<Hold> {
+        let hash = flight.core().hash;
         let mut rows = self.shard(hash);
-        let Ok(entry) = rows.find_entry(hash, |row| is_of(&row.flight, flight)) else {
-            return; // forgotten, or taken over
-        };
+        // There is none if it was forgotten, or taken over.
+        let entry = rows.find_entry(hash, |row| same(&row.flight, flight)).ok()?;
         let (row, _) = entry.remove();
         if rows.capacity() > SMALL && rows.len() < rows.capacity() / 8 {
             let room = rows.len() * 2;
             rows.shrink_to(room, |row| row.hash);
         }
-        drop(rows);
-        quietly(|| drop(row));
+        Some(row.flight)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Only whoever has the seat (`phase.rs`) touches it, so there is no lock. Two things are to be argued,
 //! and each function asks for both: *the seat*, which gives the work to one thread at a time, and *the
-//! place*, an `Arc` that the flight never leaves.
+//! place*, an box that the flight never leaves.
 //!
 //! # Why
 //! A `Pin<Box<F>>` behind a mutex needs no `unsafe`, and costs every call a second allocation (the
@@ -28,12 +28,13 @@ unsafe impl<F: Send> Sync for Berth<F> {}
 
 /// A berth whose work comes to a `V`.
 pub(crate) trait Bound<V> {
-    /// Polls the work; `None` if there is none.
+    /// Polls the work. When it is done, what it came to is put into `value`, and then the work is dropped,
+    /// which may panic. `None` if there is none.
     ///
     /// # Safety
-    /// The caller has the seat, and the berth never moves again: its flight was made inside an `Arc`, and
+    /// The caller has the seat, and the berth never moves again: its flight was made inside of a box, and
     /// nothing takes it out.
-    unsafe fn poll(&self, cx: &mut Context<'_>) -> Option<Poll<V>>;
+    unsafe fn poll(&self, cx: &mut Context<'_>, value: &mut Option<V>) -> Option<Poll<()>>;
 }
 
 impl<F> Berth<F> {
@@ -47,6 +48,15 @@ impl<F> Berth<F> {
         debug_assert!(old.is_none(), "a flight is boarded once");
     }
 
+    /// Whether there is anything in it.
+    ///
+    /// # Safety
+    /// The caller has the seat.
+    pub(crate) unsafe fn is_taken(&self) -> bool {
+        // SAFETY: the seat.
+        unsafe { access!(self.0).is_some() }
+    }
+
     /// Drops the work where it lies.
     ///
     /// # Safety
@@ -58,16 +68,18 @@ impl<F> Berth<F> {
 }
 
 impl<F: Future> Bound<F::Output> for Berth<F> {
-    #[allow(clippy::manual_map, reason = "compiled for every function under the attribute")]
-    unsafe fn poll(&self, cx: &mut Context<'_>) -> Option<Poll<F::Output>> {
-        // SAFETY: the seat; and the place. Nothing moves the work out of it (`clear` drops it there), and it
-        // is dropped before its memory goes, with the flight.
+    unsafe fn poll(&self, cx: &mut Context<'_>, value: &mut Option<F::Output>) -> Option<Poll<()>> {
+        // SAFETY: the seat; and the place. Nothing moves the work out of it (it is dropped there), and it is
+        // dropped before its memory goes, with the flight.
         unsafe {
-            match access!(self.0) {
-                Some(work) => Some(Pin::new_unchecked(work).poll(cx)),
-                None => None,
-            }
+            let Some(work) = access!(self.0) else { return None };
+            let Poll::Ready(done) = Pin::new_unchecked(work).poll(cx) else {
+                return Some(Poll::Pending);
+            };
+            *value = Some(done);
+            self.clear();
         }
+        Some(Poll::Ready(()))
     }
 }
 

@@ -4,7 +4,6 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
@@ -13,7 +12,7 @@ use super::phase::{self, Seat, Stake, Turn};
 use super::ring::Link;
 use super::trace::WaitSpan;
 use super::waiters::Waiter;
-use super::{Craft, HoldsRows, Outcome, quietly};
+use super::{Hold, HoldsRows, Outcome, quietly};
 use crate::error::ReduceError;
 
 pin_project! {
@@ -23,7 +22,7 @@ pin_project! {
         R: HoldsRows,
     {
         // `None` once it has been left.
-        flight: Option<Arc<dyn Craft>>,
+        flight: Option<Hold>,
         rows: R,
         stake: Stake,
         // A leader comes from the registry with the seat in its hands.
@@ -52,7 +51,7 @@ where
     R: HoldsRows,
 {
     /// The stake that the registry entered in `flight` already.
-    pub(crate) fn new(flight: Arc<dyn Craft>, rows: R, stake: Stake) -> Self {
+    pub(crate) fn new(flight: Hold, rows: R, stake: Stake) -> Self {
         Self {
             span: WaitSpan::open(flight.core(), stake),
             flight: Some(flight),

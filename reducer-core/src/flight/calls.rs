@@ -1,11 +1,10 @@
 //! Waking: a list of whom, drawn up under the flight's lock, and worked through without it.
 
-use std::sync::Arc;
 use std::task::Waker;
 
 use super::host::Lift;
 use super::waiters::{Side, Waiters};
-use super::{Craft, quietly};
+use super::{Hold, quietly};
 
 /// How many wakers are taken out of the lock at a time.
 const BATCH: usize = 32;
@@ -22,7 +21,7 @@ pub(super) struct Calls {
 impl Calls {
     /// Wakes them, a batch at a time, with the lock free. A waker that panics costs nobody else a wake.
     #[inline]
-    pub(super) fn make(mut self, flight: &dyn Craft) {
+    pub(super) fn make(mut self, flight: &Hold) {
         if let Some(host) = self.host.take() {
             quietly(|| host.wake());
         }
@@ -32,7 +31,7 @@ impl Calls {
         }
     }
 
-    fn make_some(mut self, flight: &dyn Craft) {
+    fn make_some(mut self, flight: &Hold) {
         while self.native + self.foreign > 0 {
             let mut batch = [const { None }; BATCH];
             let mut state = flight.core().lock();
@@ -63,11 +62,11 @@ impl Calls {
     }
 
     /// As `make`; and sends the flight's own task off, if it is time for one.
-    pub(super) fn make_for(mut self, flight: &Arc<dyn Craft>) {
+    pub(super) fn make_for(mut self, flight: &Hold) {
         let lift = self.lift.take();
-        self.make(&**flight);
+        self.make(flight);
         if let Some(lift) = lift {
-            lift.carry(Arc::clone(flight));
+            lift.carry(flight.clone());
         }
     }
 }

@@ -19,7 +19,7 @@ mod imp {
 
     use crate::error::NoRuntime;
     use crate::flight::phase::{self, Turn};
-    use crate::flight::{Craft, Rows};
+    use crate::flight::{Hold, Rows};
 
     /// Where a flight can move to.
     #[derive(Clone)]
@@ -46,7 +46,7 @@ mod imp {
         }
 
         /// Gives `flight` a task of its own.
-        pub(crate) fn carry(self, flight: Arc<dyn Craft>) {
+        pub(crate) fn carry(self, flight: Hold) {
             let Self { runtime, rows } = self;
             // Detached from its handle: the task ends with the flight.
             drop(runtime.spawn(Host { flight, rows }));
@@ -71,7 +71,7 @@ mod imp {
 
     /// The task that polls a flight.
     struct Host {
-        flight: Arc<dyn Craft>,
+        flight: Hold,
         rows: Arc<dyn Rows>,
     }
 
@@ -138,7 +138,7 @@ mod imp {
 
     pub(crate) use std::time::Instant;
 
-    use crate::flight::{Craft, Rows};
+    use crate::flight::{Hold, Rows};
 
     /// There is nowhere to move to: nobody makes one.
     #[derive(Clone)]
@@ -157,7 +157,7 @@ mod imp {
             None
         }
 
-        pub(crate) fn carry(self, _: Arc<dyn Craft>) {}
+        pub(crate) fn carry(self, _: Hold) {}
     }
 
     /// Nobody is at home.

@@ -39,6 +39,7 @@ use std::time::Duration;
 mod berth;
 mod caller;
 mod calls;
+mod hold;
 mod host;
 mod phase;
 mod ring;
@@ -47,11 +48,12 @@ mod waiters;
 mod waker;
 
 pub(crate) use caller::Waiting;
+pub(crate) use hold::{Hold, same};
 #[cfg(all(feature = "tokio", not(loom)))]
 pub(crate) use host::require_runtime;
 pub(crate) use host::{Deadline, Lift};
 pub(crate) use phase::{Core, Join, Log, Stake};
-pub(crate) use ring::{Aboard, Link, enter, same, waits_on_us};
+pub(crate) use ring::{Link, waits_on_us, within};
 
 use crate::error::{Cancelled, Panicked, ReduceError, TimedOut, message_of};
 use crate::hooks::{AllHooks, Call, End, Told, shown};
@@ -139,8 +141,9 @@ impl Kind {
 
 /// The table that a flight has its row in.
 pub(crate) trait Rows: Send + Sync {
-    /// Takes the row of this very flight out, if it is still there.
-    fn free(&self, flight: &Core);
+    /// Takes the row of this very flight out, if it is still there, and gives its hold.
+    #[must_use]
+    fn free(&self, flight: &Hold) -> Option<Hold>;
     /// Another hold on the same table.
     fn share(&self) -> Arc<dyn Rows>;
     /// Who is to be told, if anybody.
@@ -154,19 +157,20 @@ pub(crate) trait HoldsRows {
 
 /// A flight, whatever its types.
 pub(crate) trait Craft: Send + Sync {
-    fn core(&self) -> &Core;
     fn hull(&self) -> &dyn Hulled;
-    /// Polls the work. By who has the seat. `mine` is an `Option<Outcome<V>>`, filled if the driver turns
-    /// out to be the only caller; `aboard` is given back before anybody is woken.
+    /// Polls the work. By who has the seat; `flight` is a hold on this one. `mine` is an `Option<Outcome<V>>`,
+    /// filled if the driver turns out to be the only caller.
     fn step(
         &self,
+        flight: &Hold,
         cx: &mut Context<'_>,
         rows: &dyn Rows,
         mine: Option<&mut dyn Any>,
-        aboard: Aboard,
     ) -> Poll<()>;
     /// Drops the work. By who has the seat.
     fn clear(&self);
+    /// The flight by its full type.
+    fn whole(&self) -> &dyn Any;
 }
 
 /// What a flight has whatever its work.
@@ -179,7 +183,7 @@ pub(crate) trait Hulled {
     fn show_key(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
-#[repr(C)] // begins with its core: `waker.rs`
+#[repr(C)] // begins with its core: `hold.rs`
 pub(crate) struct Hull<K, V> {
     core: Core,
     key: K,
@@ -218,7 +222,7 @@ impl<K: 'static, V: 'static> Hulled for Hull<K, V> {
     }
 }
 
-impl dyn Craft + '_ {
+impl Hold {
     pub(crate) fn kind(&self) -> Kind {
         self.hull().kind()
     }
@@ -276,12 +280,15 @@ impl dyn Craft + '_ {
         }
     }
 
-    /// Drops the work and the clock. By who has the seat.
-    pub(crate) fn unload(&self) {
-        quietly(|| {
-            self.core().stop_clock();
-            self.clear();
-        });
+    /// Drops the clock, and the work unless it is done and gone. By who has the seat.
+    #[inline]
+    pub(crate) fn unload(&self, work: bool) {
+        if work || self.core().has_clock() {
+            quietly(|| {
+                self.core().stop_clock();
+                self.clear();
+            });
+        }
     }
 
     /// A clone of what everybody gets, made with no lock held.
@@ -291,13 +298,21 @@ impl dyn Craft + '_ {
 
     /// Ends the flight, whose work is gone by now or never was. By who has the seat. Gives the outcome back
     /// if the driver, a caller, is the only one to want it.
+    #[allow(unsafe_code, reason = "spares the lone flight an atomic operation: hold.rs")]
     pub(crate) fn land<V: 'static>(
         &self,
         outcome: Outcome<V>,
         rows: &dyn Rows,
         driver_is_caller: bool,
     ) -> Option<Outcome<V>> {
-        rows.free(self.core());
+        if let Some(row) = rows.free(self) {
+            // SAFETY: a hold lies in a future that is being polled, or on this stack.
+            unsafe { self.absorb(row) };
+        }
+        if driver_is_caller && self.is_last() {
+            // Nobody ever saw the flight, or they are gone: there is nobody to tell, and no state to change.
+            return Some(outcome);
+        }
         let mut outcome = Some(outcome);
         phase::land(self, driver_is_caller, || {
             if let Some(outcome) = outcome.take() {
@@ -313,7 +328,7 @@ impl dyn Craft + '_ {
 pub(crate) struct InFlight<'a> {
     /// The call's own: by hand, each may have another function for the same key.
     pub(crate) site: Site,
-    pub(crate) flight: &'a dyn Craft,
+    pub(crate) flight: &'a Hold,
 }
 
 impl Told for InFlight<'_> {
@@ -342,7 +357,7 @@ impl Told for InFlight<'_> {
     }
 }
 
-#[repr(C)] // begins with its core: `waker.rs`
+#[repr(C)] // begins with its core: `hold.rs`
 pub(crate) struct Flight<K, V, F> {
     hull: Hull<K, V>,
     berth: Berth<F>,
@@ -354,15 +369,17 @@ where
     V: Send + Sync + 'static,
     F: Future<Output = V> + Send + 'static,
 {
-    /// A flight whose leader is in the seat, with its work, or to board it yet. In an `Arc` for good: see
-    /// `berth.rs`.
-    pub(crate) fn new(mut hull: Hull<K, V>, work: &mut Option<F>) -> Arc<Self> {
+    /// A flight whose leader is in the seat, with its work, or to board it yet.
+    #[allow(unsafe_code, reason = "argued in hold.rs")]
+    pub(crate) fn launch(mut hull: Hull<K, V>, work: &mut Option<F>) -> Hold {
         hull.core.widen = Self::widen;
-        Arc::new(Self { hull, berth: Berth(UnsafeCell::new(work.take())) })
+        let flight = Self { hull, berth: Berth(UnsafeCell::new(work.take())) };
+        // SAFETY: `repr(C)`, and the core is the first of the first.
+        unsafe { Hold::of(Box::new(flight)) }
     }
 
-    /// See `waker.rs`.
-    fn widen(flight: *const ()) -> *const dyn Craft {
+    /// See `hold.rs`.
+    fn widen(flight: *mut ()) -> *mut dyn Craft {
         flight.cast::<Self>()
     }
 
@@ -380,22 +397,22 @@ where
     V: Send + Sync + 'static,
     F: Future<Output = V> + Send + 'static,
 {
-    fn core(&self) -> &Core {
-        &self.hull.core
-    }
-
     fn hull(&self) -> &dyn Hulled {
         &self.hull
     }
 
     fn step(
         &self,
+        flight: &Hold,
         cx: &mut Context<'_>,
         rows: &dyn Rows,
         mine: Option<&mut dyn Any>,
-        aboard: Aboard,
     ) -> Poll<()> {
-        step(self, &self.berth, cx, rows, mine, aboard)
+        step(flight, &self.berth, cx, rows, mine)
+    }
+
+    fn whole(&self) -> &dyn Any {
+        self
     }
 
     #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
@@ -416,7 +433,7 @@ pub(crate) fn describe(site: Site, key: &str, value: &str) -> String {
 }
 
 /// What a panic of the work means for its callers.
-pub(crate) fn wreck(flight: &dyn Craft, payload: Box<dyn Any + Send>) -> ReduceError {
+pub(crate) fn wreck(flight: &Hold, payload: Box<dyn Any + Send>) -> ReduceError {
     if flight.core().is_orphaned() {
         return stranded(flight, payload);
     }
@@ -424,7 +441,7 @@ pub(crate) fn wreck(flight: &dyn Craft, payload: Box<dyn Any + Send>) -> ReduceE
 }
 
 /// What went wrong is that a runtime went away.
-fn stranded(flight: &dyn Craft, payload: Box<dyn Any + Send>) -> ReduceError {
+fn stranded(flight: &Hold, payload: Box<dyn Any + Send>) -> ReduceError {
     let reason = message_of(payload.as_ref());
     quietly(|| drop(payload));
     ReduceError::Cancelled(Cancelled::new(flight.describe(), reason))
@@ -433,36 +450,47 @@ fn stranded(flight: &dyn Craft, payload: Box<dyn Any + Send>) -> ReduceError {
 /// Polls the work, then the clock. By who has the seat. `bound` is the flight's berth.
 #[allow(unsafe_code, reason = "the seat and the place; argued in berth.rs")]
 fn step<V: 'static>(
-    flight: &dyn Craft,
+    flight: &Hold,
     bound: &dyn Bound<V>,
     cx: &mut Context<'_>,
     rows: &dyn Rows,
     mine: Option<&mut dyn Any>,
-    aboard: Aboard,
 ) -> Poll<()> {
-    let span = flight.core().span();
-    let polled = catch_unwind(AssertUnwindSafe(|| {
-        let _entered = span.enter();
-        // SAFETY: the caller has the seat. `new` makes every flight inside an `Arc`, and nothing moves a
-        // flight out of one.
-        unsafe { bound.poll(cx) }
-    }));
-    let outcome = match polled {
-        Ok(Some(Poll::Ready(value))) => Ok(value),
-        Ok(Some(Poll::Pending)) => match flight.core().poll_clock(cx) {
-            None => return Poll::Pending,
-            Some(Ok(limit)) => Err(ReduceError::TimedOut(TimedOut::new(flight.describe(), limit))),
-            Some(Err(payload)) => Err(stranded(flight, payload)),
-        },
-        Ok(None) => unreachable!("the work stays until it is cleared, and then nobody polls"),
-        Err(payload) => Err(wreck(flight, payload)),
-    };
-    // Still in the air: a destructor that calls for its own key is told so, not left waiting.
-    flight.unload();
-    // So is a hook.
-    flight.tell_landing(rows, &outcome);
+    let landing = within(flight, || {
+        let span = flight.core().span();
+        let mut value = None;
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let _entered = span.enter();
+            // SAFETY: the caller has the seat. `launch` makes every flight inside of a box, and nothing
+            // moves a flight out of one.
+            unsafe { bound.poll(cx, &mut value) }
+        }));
+        let outcome = match (polled, value) {
+            (Ok(Some(Poll::Ready(()))), Some(value)) => Ok(value),
+            (Ok(Some(Poll::Pending)), _) => match flight.core().poll_clock(cx) {
+                None => return None,
+                Some(Ok(limit)) => {
+                    Err(ReduceError::TimedOut(TimedOut::new(flight.describe(), limit)))
+                }
+                Some(Err(payload)) => Err(stranded(flight, payload)),
+            },
+            // It was done; its destructor was not. The panic hook has reported it.
+            (Err(payload), Some(value)) => {
+                quietly(|| drop(payload));
+                Ok(value)
+            }
+            (Err(payload), None) => Err(wreck(flight, payload)),
+            (Ok(_), None) => unreachable!("the work stays until it is done, and then nobody polls"),
+            (Ok(None), Some(_)) => unreachable!("there was no work to be done"),
+        };
+        // Still in the air: a destructor that calls for its own key is told so, not left waiting.
+        flight.unload(outcome.is_err());
+        // So is a hook.
+        flight.tell_landing(rows, &outcome);
+        Some(outcome)
+    });
     // But whoever is woken by the landing is not inside of it.
-    drop(aboard);
+    let Some(outcome) = landing else { return Poll::Pending };
     let left = flight.land(outcome, rows, mine.is_some());
     match mine.and_then(|mine| mine.downcast_mut::<Option<Outcome<V>>>()) {
         Some(mine) => *mine = left,

@@ -6,17 +6,18 @@ use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::berth::{Berth, Bound};
 use super::calls::Calls;
+use super::hold::{Count, Widen};
 use super::host::{Deadline, Home, Instant, Lift};
 use super::trace::FlightSpan;
 use super::waiters::{Side, Waiter, Waiters};
-use super::waker::{self, Widen};
-use super::{Craft, Rows, Site, quietly, ring};
+use super::waker;
+use super::{Craft, Hold, Rows, Site, quietly, ring};
 use crate::sync::{Mutex, MutexGuard, UnsafeCell};
 
 /// How many wake-ups a shared flight may spend on callers that then find nothing to do, before it moves
@@ -77,6 +78,7 @@ fn now() -> u64 {
 
 /// The part of a flight that does not depend on its types.
 pub(crate) struct Core {
+    pub(super) count: Count,
     pub(super) widen: Widen,
     pub(crate) hash: u64,
     pub(crate) site: Site,
@@ -159,7 +161,15 @@ impl Core {
             waits: None,
         };
         let clock = Berth(UnsafeCell::new(None));
-        Self { widen: unmade, hash, site, log, state: Mutex::new(state), clock }
+        Self {
+            count: Count::one(),
+            widen: unmade,
+            hash,
+            site,
+            log,
+            state: Mutex::new(state),
+            clock,
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -268,10 +278,10 @@ impl Core {
         &self,
         cx: &mut Context<'_>,
     ) -> Option<Result<Duration, Box<dyn Any + Send>>> {
-        // SAFETY: the caller has the seat. A core is part of a flight, which is in an `Arc` for good.
-        match catch_unwind(AssertUnwindSafe(|| unsafe { self.clock.poll(cx) })) {
-            Ok(None | Some(Poll::Pending)) => None,
-            Ok(Some(Poll::Ready(limit))) => Some(Ok(limit)),
+        let mut limit = None;
+        // SAFETY: the caller has the seat. A core is part of a flight, which is in its box for good.
+        match catch_unwind(AssertUnwindSafe(|| unsafe { self.clock.poll(cx, &mut limit) })) {
+            Ok(_) => limit.map(Ok),
             Err(payload) => Some(Err(payload)),
         }
     }
@@ -281,6 +291,14 @@ impl Core {
     pub(crate) fn set_clock(&self, clock: Box<Deadline>) {
         // SAFETY: a flight is made with its leader in the seat.
         unsafe { self.clock.board(clock) };
+    }
+
+    /// By who has the seat.
+    #[inline]
+    #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
+    pub(super) fn has_clock(&self) -> bool {
+        // SAFETY: the caller has the seat.
+        unsafe { self.clock.is_taken() }
     }
 
     /// By who has the seat. The clock has a waker of the flight, and would keep it for ever.
@@ -309,12 +327,12 @@ impl Core {
 }
 
 /// Of a core that is not in a flight yet.
-fn unmade(_: *const ()) -> *const dyn Craft {
+fn unmade(_: *mut ()) -> *mut dyn Craft {
     unreachable!("`Flight::new` puts another in its place")
 }
 
 /// The far ends of a flight's edges.
-pub(crate) type Waits = Vec<Arc<dyn Craft>>;
+pub(crate) type Waits = Vec<Hold>;
 
 impl State {
     /// The flights that this one's work waits on.
@@ -323,7 +341,7 @@ impl State {
     }
 
     /// As `waits`, if there are any.
-    pub(crate) fn waits_if_any(&self) -> &[Arc<dyn Craft>] {
+    pub(crate) fn waits_if_any(&self) -> &[Hold] {
         self.waits.as_deref().map_or(&[], Vec::as_slice)
     }
 
@@ -402,7 +420,7 @@ impl State {
 }
 
 /// The work asks to be polled.
-pub(crate) fn notify(flight: &Arc<dyn Craft>) {
+pub(crate) fn notify(flight: &Hold) {
     let mut state = flight.core().lock();
     // Whoever has the seat will see the mark; whoever was called before and has not come yet, too.
     if state.phase != Phase::Flying || mem::replace(&mut state.notified, true) || state.seated {
@@ -415,13 +433,13 @@ pub(crate) fn notify(flight: &Arc<dyn Craft>) {
 
 /// The right to poll the work. Given up on every way out.
 pub(crate) struct Seat<'a> {
-    flight: &'a Arc<dyn Craft>,
+    flight: &'a Hold,
     rows: &'a dyn Rows,
 }
 
 impl<'a> Seat<'a> {
     /// For the one whom `turn` told to drive, or who leads and has not been polled yet.
-    pub(crate) fn new(flight: &'a Arc<dyn Craft>, rows: &'a dyn Rows) -> Self {
+    pub(crate) fn new(flight: &'a Hold, rows: &'a dyn Rows) -> Self {
         Self { flight, rows }
     }
 
@@ -429,9 +447,8 @@ impl<'a> Seat<'a> {
     pub(crate) fn drive(self, mine: Option<&mut dyn Any>, home: Option<Home>) -> Option<Self> {
         let waker = waker::waker(self.flight);
         let _entered = home.as_ref().map(Home::enter);
-        let aboard = ring::enter(Arc::clone(self.flight));
-        let step = self.flight.step(&mut Context::from_waker(waker.get()), self.rows, mine, aboard);
-        match step {
+        let mut cx = Context::from_waker(waker.get());
+        match self.flight.step(self.flight, &mut cx, self.rows, mine) {
             Poll::Pending => Some(self),
             Poll::Ready(()) => {
                 mem::forget(self);
@@ -514,7 +531,7 @@ impl Drop for Seat<'_> {
 
 /// A caller goes before its flight is over. `in_seat`: it leads and was never polled.
 pub(crate) fn leave(
-    flight: &Arc<dyn Craft>,
+    flight: &Hold,
     rows: &dyn Rows,
     waiter: Pin<&Waiter>,
     stake: Stake,
@@ -545,7 +562,7 @@ pub(crate) fn leave(
 }
 
 /// Nobody waits any more: the work is dropped, or goes on in a task of its own if it is detached.
-fn last_one_left(flight: &Arc<dyn Craft>, rows: &dyn Rows, mut state: MutexGuard<'_, State>) {
+fn last_one_left(flight: &Hold, rows: &dyn Rows, mut state: MutexGuard<'_, State>) {
     if state.detached {
         if state.hosted {
             return;
@@ -553,7 +570,7 @@ fn last_one_left(flight: &Arc<dyn Craft>, rows: &dyn Rows, mut state: MutexGuard
         if let Some(lift) = state.lift.clone() {
             state.hosted = true;
             drop(state);
-            lift.carry(Arc::clone(flight));
+            lift.carry(flight.clone());
             return;
         }
     }
@@ -566,23 +583,23 @@ fn last_one_left(flight: &Arc<dyn Craft>, rows: &dyn Rows, mut state: MutexGuard
 }
 
 /// Drops the work, frees the key, and lets in who waited for that. The seat is ours for good.
-fn end(flight: &Arc<dyn Craft>, rows: &dyn Rows) {
+fn end(flight: &Hold, rows: &dyn Rows) {
     // If this is the doing of another flight's work, that flight waits for this destructor.
     let mut link = ring::Link::default();
     let _ = link.refresh(flight);
-    let aboard = ring::enter(Arc::clone(flight));
-    flight.unload();
-    flight.tell_dropped(rows);
-    drop(aboard);
+    ring::within(flight, || {
+        flight.unload(true);
+        flight.tell_dropped(rows);
+    });
     link.cut(flight);
-    rows.free(flight.core());
-    close(&**flight, flight.core().lock(), Phase::Dropped);
+    drop(rows.free(flight));
+    close(flight, flight.core().lock(), Phase::Dropped);
 }
 
 /// The flight has an outcome and its key is free: publishes it and tells everybody. `store` puts the
 /// outcome in place; it is not called, and the answer is `false`, if the driver is the only caller, who
 /// may then have the outcome itself, or if there is none at all.
-pub(crate) fn land(flight: &dyn Craft, driver_is_caller: bool, store: impl FnOnce()) -> bool {
+pub(crate) fn land(flight: &Hold, driver_is_caller: bool, store: impl FnOnce()) -> bool {
     let state = flight.core().lock();
     let shared = state.callers() > usize::from(driver_is_caller);
     if shared {
@@ -594,7 +611,7 @@ pub(crate) fn land(flight: &dyn Craft, driver_is_caller: bool, store: impl FnOnc
     shared
 }
 
-fn close(flight: &dyn Craft, mut state: MutexGuard<'_, State>, phase: Phase) {
+fn close(flight: &Hold, mut state: MutexGuard<'_, State>, phase: Phase) {
     state.phase = phase;
     let waits = mem::take(&mut state.waits);
     let lift = state.lift.take();
@@ -609,7 +626,7 @@ fn close(flight: &dyn Craft, mut state: MutexGuard<'_, State>, phase: Phase) {
 
 /// The task that carried `flight` was dropped: done, or its runtime died.
 #[cfg(all(feature = "tokio", not(loom)))]
-pub(crate) fn host_is_gone(flight: &Arc<dyn Craft>, rows: &dyn Rows) {
+pub(crate) fn host_is_gone(flight: &Hold, rows: &dyn Rows) {
     let mut state = flight.core().lock();
     if state.phase != Phase::Flying {
         return;

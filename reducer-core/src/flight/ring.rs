@@ -7,122 +7,125 @@
 //!
 //! Outside of any flight all this costs one look at a thread-local.
 
-use std::cell::RefCell;
-use std::mem;
+use std::cell::Cell;
 use std::ptr;
-use std::sync::Arc;
 
 use super::host::{TaskId, task_id};
-use super::{Craft, quietly};
+use super::{Hold, quietly, same};
 use crate::error::Reentrant;
 use crate::sync::thread_local;
 
 // Made at compile time: there is no look whether it was made. loom knows no such form.
 #[cfg(not(loom))]
 thread_local! {
-    static CURRENT: RefCell<Option<Inside>> = const { RefCell::new(None) };
+    static CURRENT: Cell<*const Inside> = const { Cell::new(ptr::null()) };
 }
 #[cfg(loom)]
 thread_local! {
-    static CURRENT: RefCell<Option<Inside>> = RefCell::new(None);
+    static CURRENT: Cell<*const Inside> = Cell::new(ptr::null());
 }
 
 /// A flight whose work is running, and the task it runs in: a `block_on` inside of the work may poll tasks
 /// that have nothing to do with it.
-struct Inside(Arc<dyn Craft>, TaskId);
+struct Inside {
+    flight: *const Hold,
+    task: TaskId,
+}
 
-/// Looks at the flight whose work this thread is running.
-fn with_current<T>(look: impl FnOnce(Option<&Arc<dyn Craft>>) -> T) -> Option<T> {
-    let looked = CURRENT.try_with(|current| match &*current.borrow() {
-        Some(Inside(flight, task)) if *task == task_id() => look(Some(flight)),
-        _ => look(None),
-    });
-    looked.ok()
+/// Makes `flight` the current one while `act` runs.
+pub(crate) fn within<T>(flight: &Hold, act: impl FnOnce() -> T) -> T {
+    /// Puts the outer flight back, on every way out.
+    struct Back(*const Inside);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            let _ = CURRENT.try_with(|current| current.set(self.0));
+        }
+    }
+    let inside = Inside { flight, task: task_id() };
+    let outer = CURRENT.try_with(|current| current.replace(&inside));
+    // Dropped before `inside` is. A thread that is ending has no place for either.
+    let _back = Back(outer.unwrap_or(ptr::null()));
+    act()
+}
+
+/// Whether this thread is running the work of any flight at all.
+#[inline]
+fn is_inside() -> bool {
+    CURRENT.try_with(|current| !current.get().is_null()).unwrap_or(false)
 }
 
 /// The flight whose work this thread is running, unless the thread is ending.
-fn current() -> Option<Arc<dyn Craft>> {
-    with_current(|current| current.map(Arc::clone)).flatten()
-}
-
-#[inline]
-fn replace_current(inside: Option<Inside>) -> Option<Inside> {
-    CURRENT.try_with(|current| mem::replace(&mut *current.borrow_mut(), inside)).ok().flatten()
-}
-
-/// Makes `flight` the current one until the guard is dropped.
-#[inline]
-pub(crate) fn enter(flight: Arc<dyn Craft>) -> Aboard {
-    Aboard { outer: replace_current(Some(Inside(flight, task_id()))) }
-}
-
-/// Puts the outer flight back.
-pub(crate) struct Aboard {
-    outer: Option<Inside>,
-}
-
-impl Drop for Aboard {
-    fn drop(&mut self) {
-        drop(replace_current(self.outer.take()));
-    }
+#[allow(unsafe_code, reason = "a pointer up the stack, so that nothing is counted for each poll")]
+fn current() -> Option<Hold> {
+    let inside = CURRENT.try_with(Cell::get).ok()?;
+    // SAFETY: what is in `CURRENT` is in a frame of `within` further up this very stack, or null.
+    let inside = unsafe { inside.as_ref() }?;
+    // SAFETY: so is what it borrows.
+    (inside.task == task_id()).then(|| unsafe { Hold::clone(&*inside.flight) })
 }
 
 /// A caller's edge: the flight it was last polled in.
 #[derive(Default)]
 pub(crate) struct Link {
-    inside: Option<Arc<dyn Craft>>,
+    inside: Option<Hold>,
 }
 
 impl Link {
     /// Moves the edge to where the caller is polled now, and looks whether that closes a ring.
-    pub(crate) fn refresh(&mut self, target: &Arc<dyn Craft>) -> Result<(), Reentrant> {
-        let unchanged = with_current(|current| match (current, &self.inside) {
-            (None, None) => true,
-            (Some(now), Some(then)) => same(now, then),
-            _ => false,
-        });
-        if unchanged.unwrap_or(true) {
+    #[inline]
+    pub(crate) fn refresh(&mut self, target: &Hold) -> Result<(), Reentrant> {
+        if self.inside.is_none() && !is_inside() {
             return Ok(());
         }
+        self.relink(target)
+    }
+
+    fn relink(&mut self, target: &Hold) -> Result<(), Reentrant> {
+        let now = current();
+        match (&now, &self.inside) {
+            (None, None) => return Ok(()),
+            (Some(now), Some(then)) if same(now, then) => return Ok(()),
+            _ => {}
+        }
         quietly(|| self.cut(target));
-        let Some(inside) = current() else {
+        let Some(inside) = now else {
             return Ok(());
         };
-        inside.core().lock().waits().push(Arc::clone(target));
-        self.inside = Some(Arc::clone(&inside));
+        inside.core().lock().waits().push(target.clone());
+        self.inside = Some(inside.clone());
         let ring = path(target, &inside);
         ring.map_or(Ok(()), |ring| Err(Reentrant::new(ring)))
     }
 
     /// Takes the edge away.
-    pub(crate) fn cut(&mut self, target: &Arc<dyn Craft>) {
-        let Some(inside) = self.inside.take() else {
-            return;
-        };
-        let mut state = inside.core().lock();
-        let edge = state.waits_if_any().iter().position(|waited| same(waited, target));
-        let waited = edge.map(|edge| state.waits().swap_remove(edge));
-        drop(state);
-        drop(waited);
+    #[inline]
+    pub(crate) fn cut(&mut self, target: &Hold) {
+        if let Some(inside) = self.inside.take() {
+            unlink(&inside, target);
+        }
     }
 }
 
+fn unlink(inside: &Hold, target: &Hold) {
+    let mut state = inside.core().lock();
+    let edge = state.waits_if_any().iter().position(|waited| same(waited, target));
+    let waited = edge.map(|edge| state.waits().swap_remove(edge));
+    drop(state);
+    drop(waited);
+}
+
 /// Whether `flight` waits, directly or through others, on the work this thread is running.
-pub(crate) fn waits_on_us(flight: &Arc<dyn Craft>) -> bool {
+pub(crate) fn waits_on_us(flight: &Hold) -> bool {
     current().is_some_and(|current| path(flight, &current).is_some())
 }
 
-pub(crate) fn same(a: &Arc<dyn Craft>, b: &Arc<dyn Craft>) -> bool {
-    ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b))
-}
-
 /// The names along the way on which `from` waits for `to`, from `to` round to `to` again.
-fn path(from: &Arc<dyn Craft>, to: &Arc<dyn Craft>) -> Option<Vec<String>> {
+fn path(from: &Hold, to: &Hold) -> Option<Vec<String>> {
     // Each flight found, with the place in this list of the one that waits on it.
-    let mut seen = vec![(Arc::clone(from), 0)];
+    let mut seen = vec![(from.clone(), 0)];
     let mut next = 0;
     while next < seen.len() {
-        let flight = Arc::clone(&seen[next].0);
+        let flight = seen[next].0.clone();
         if same(&flight, to) {
             return Some(names(&seen, next, to));
         }
@@ -137,12 +140,11 @@ fn path(from: &Arc<dyn Craft>, to: &Arc<dyn Craft>) -> Option<Vec<String>> {
     None
 }
 
-fn names(seen: &[(Arc<dyn Craft>, usize)], last: usize, to: &Arc<dyn Craft>) -> Vec<String> {
+fn names(seen: &[(Hold, usize)], last: usize, to: &Hold) -> Vec<String> {
     // Several flights of one function look alike but for their keys, which cannot be shown: a bit of
     // the hash tells them apart.
-    let name = |flight: &Arc<dyn Craft>| {
-        format!("{} (key #{:08x})", flight.describe(), flight.core().hash as u32)
-    };
+    let name =
+        |flight: &Hold| format!("{} (key #{:08x})", flight.describe(), flight.core().hash as u32);
     let mut ring = vec![name(to)];
     let mut at = last;
     while at != 0 {

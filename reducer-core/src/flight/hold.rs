@@ -1,0 +1,149 @@
+//! A hold on a flight: keeps its memory, and is one word.
+//!
+//! The count lies in the flight's core, which comes first in its allocation and knows how a pointer to
+//! it is made wide again. A waker of the flight is a hold as well; so is its row in the table.
+//!
+//! # Why
+//! It was an `Arc<dyn Craft>`. That is two words in every row, every caller and every edge; it asks the
+//! vtable for the core; it cannot be what a `RawWaker` carries; and it counts where there is nothing to
+//! be counted: who makes a flight holds it twice, for itself and for the row, and who lands one alone holds
+//! both again. DESIGN.md has the figures.
+#![allow(unsafe_code, reason = "an `Arc` of one word; the module's text says what that buys")]
+
+use std::mem::{self, ManuallyDrop};
+use std::ops::Deref;
+use std::process::abort;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+
+use super::{Core, Craft};
+
+/// How often a flight is held.
+pub(super) struct Count(AtomicUsize);
+
+impl Count {
+    /// By who makes the flight.
+    pub(super) fn one() -> Self {
+        Self(AtomicUsize::new(1))
+    }
+}
+
+/// Makes the pointer to a flight wide.
+///
+/// # Safety
+/// The pointer is to a flight of the type that the function is of.
+pub(super) type Widen = unsafe fn(*mut ()) -> *mut dyn Craft;
+
+/// See the module.
+pub(crate) struct Hold(NonNull<Core>);
+
+// SAFETY: a hold is an `Arc` of a flight, and `of` asks for one that may be sent and shared.
+unsafe impl Send for Hold {}
+// SAFETY: as above.
+unsafe impl Sync for Hold {}
+
+impl Hold {
+    /// The only hold on `flight`, whose core counts one.
+    ///
+    /// # Safety
+    /// `T` is `repr(C)` and begins with its core, whose `widen` is that of `T`.
+    pub(super) unsafe fn of<T: Craft>(flight: Box<T>) -> Self {
+        // A pointer to all of the flight, not only to the core.
+        Self(NonNull::from(Box::leak(flight)).cast())
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        // SAFETY: the flight lives for as long as it is held.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Where the flight lies: what tells it from all others for as long as it is held.
+    pub(crate) fn address(&self) -> *const () {
+        self.0.as_ptr().cast()
+    }
+
+    /// A second hold on a flight that has just been made. As `clone`, without an atomic operation: nobody else has
+    /// a hold to count up or down.
+    pub(crate) fn twin(&mut self) -> Self {
+        debug_assert!(self.is_last(), "a flight that others hold as well");
+        // Relaxed: whoever gets a hold gets it through a lock.
+        self.core().count.0.store(2, Ordering::Relaxed);
+        Self(self.0)
+    }
+
+    /// Drops `other`, a hold on the same flight. If these two are all there are, that needs no atomic operation
+    /// either.
+    ///
+    /// # Safety
+    /// No other thread uses `self` meanwhile.
+    pub(super) unsafe fn absorb(&self, other: Self) {
+        debug_assert!(same(self, &other), "a hold on another flight");
+        // Acquire, as in `is_last`.
+        if self.core().count.0.load(Ordering::Acquire) == 2 {
+            // Both are ours, so nobody is there who could count.
+            self.core().count.0.store(1, Ordering::Relaxed);
+            mem::forget(other);
+        }
+    }
+
+    /// Whether nobody else holds the flight: no caller, no row, no waker, no edge. Then it stays so until this
+    /// one is cloned, and all that they did has happened.
+    pub(crate) fn is_last(&self) -> bool {
+        // Acquire: pairs with the Release of who dropped theirs.
+        self.core().count.0.load(Ordering::Acquire) == 1
+    }
+
+    /// For a waker, which is what it becomes: see `from_raw`.
+    pub(super) fn into_raw(self) -> *const () {
+        ManuallyDrop::new(self).address()
+    }
+
+    /// # Safety
+    /// `flight` is from `into_raw`, or the `address` of a hold that outlives the one that is made here and that is
+    /// then not dropped.
+    pub(super) unsafe fn from_raw(flight: *const ()) -> Self {
+        // SAFETY: never null.
+        Self(unsafe { NonNull::new_unchecked(flight.cast::<Core>().cast_mut()) })
+    }
+}
+
+impl Deref for Hold {
+    type Target = dyn Craft;
+
+    fn deref(&self) -> &(dyn Craft + 'static) {
+        // SAFETY: the flight lives for as long as it is held, and `of` was promised that `widen` is right.
+        unsafe { &*(self.core().widen)(self.0.as_ptr().cast()) }
+    }
+}
+
+impl Clone for Hold {
+    fn clone(&self) -> Self {
+        // Relaxed: who makes a second hold has a first. As `Arc` does.
+        let before = self.core().count.0.fetch_add(1, Ordering::Relaxed);
+        // Wakers can be forgotten in a loop.
+        if before > isize::MAX as usize {
+            abort();
+        }
+        Self(self.0)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if !self.is_last() {
+            // Release: what was done with the flight comes before its end.
+            if self.core().count.0.fetch_sub(1, Ordering::Release) != 1 {
+                return;
+            }
+            // Acquire: so does what the others did.
+            fence(Ordering::Acquire);
+        }
+        // SAFETY: the last hold on what `of` took out of a box.
+        drop(unsafe { Box::from_raw((self.core().widen)(self.0.as_ptr().cast())) });
+    }
+}
+
+/// Whether two holds are on one flight.
+pub(crate) fn same(a: &Hold, b: &Hold) -> bool {
+    ptr::eq(a.address(), b.address())
+}

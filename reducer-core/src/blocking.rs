@@ -11,7 +11,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use crate::call::Work;
 use crate::error::ReduceError;
 use crate::flight::{
-    Flight, Hold, HoldsRows, Hull, Link, Outcome, Site, Stake, Waiting, quietly, within, wreck,
+    Flight, Hold, HoldsRows, Link, Outcome, Show, Site, Spec, Stake, Waiting, quietly, within,
+    wreck,
 };
 use crate::key::{ByEq, Key, Same};
 use crate::reducer::{Reduced, Reducer, Role};
@@ -26,8 +27,8 @@ where
     K: Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    fn launch(&mut self, hull: Hull<K, V>) -> Hold {
-        Flight::launch(hull, &mut None::<std::future::Pending<V>>)
+    fn launch(&mut self, spec: &mut Spec, key: K, show: Show<K>) -> Hold {
+        Flight::<K, V, _>::launch(spec, key, show, &mut None::<std::future::Pending<V>>)
     }
 }
 

@@ -13,7 +13,9 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::error::ReduceError;
-use crate::flight::{Flight, Hold, HoldsRows, Hull, Site, Stake, Waiting, quietly, within};
+use crate::flight::{
+    Flight, Hold, HoldsRows, Led, Show, Site, Spec, Stake, Waiting, quietly, within,
+};
 use crate::key::{ByEq, Key, Owned, Same};
 use crate::reducer::{Reduced, Reducer, Role};
 use crate::registry::{Admission, Options};
@@ -23,7 +25,7 @@ use crate::registry::{Admission, Options};
 pub(crate) trait Work<K, V> {
     /// A flight with its leader in the seat, and the work aboard or a place for it. Called under a lock: runs
     /// no user code. Not called twice.
-    fn launch(&mut self, hull: Hull<K, V>) -> Hold;
+    fn launch(&mut self, spec: &mut Spec, key: K, show: Show<K>) -> Hold;
 
     /// Builds the work if `flight` has a place for it, and in its name: what is called is called from inside. The
     /// error is what that said when it panicked.
@@ -44,8 +46,8 @@ where
     V: Send + Sync + 'static,
     F: Future<Output = V> + Send + 'static,
 {
-    fn launch(&mut self, hull: Hull<K, V>) -> Hold {
-        Flight::launch(hull, self)
+    fn launch(&mut self, spec: &mut Spec, key: K, show: Show<K>) -> Hold {
+        Flight::launch(spec, key, show, self)
     }
 
     fn to_box(&mut self) -> Option<Box<dyn Work<K, V> + Send>> {
@@ -63,8 +65,8 @@ where
     W: FnOnce() -> F,
     F: Future<Output = V> + Send + 'static,
 {
-    fn launch(&mut self, hull: Hull<K, V>) -> Hold {
-        Flight::<K, V, F>::launch(hull, &mut None)
+    fn launch(&mut self, spec: &mut Spec, key: K, show: Show<K>) -> Hold {
+        Flight::<K, V, F>::launch(spec, key, show, &mut None)
     }
 
     fn begin(&mut self, flight: &Hold) -> Result<(), Box<dyn Any + Send>> {
@@ -83,8 +85,8 @@ where
     W: Fn(K) -> F,
     F: Future<Output = V> + Send + 'static,
 {
-    fn launch(&mut self, hull: Hull<K, V>) -> Hold {
-        Flight::<K, V, F>::launch(hull, &mut None)
+    fn launch(&mut self, spec: &mut Spec, key: K, show: Show<K>) -> Hold {
+        Flight::<K, V, F>::launch(spec, key, show, &mut None)
     }
 
     fn begin(&mut self, flight: &Hold) -> Result<(), Box<dyn Any + Send>> {
@@ -122,9 +124,17 @@ enum Wanted<P, K, S> {
     Own(u64, K, S),
 }
 
+/// The stake that a call has come to.
+pub(crate) enum Boarded<R: HoldsRows, V> {
+    Led(Led<R>),
+    /// Follows, or stands by.
+    Waits(Waiting<R, V>),
+}
+
 impl<P: Key, W> Start<P, P::Owned, P::Same, W> {
     /// Takes a stake in a flight: leads, follows, or stands by until one ends that is in the way.
-    fn board<R, V>(&mut self, holder: &R) -> Result<Waiting<R, V>, ReduceError>
+    #[inline]
+    fn board<R, V>(&mut self, holder: &R) -> Result<Boarded<R, V>, ReduceError>
     where
         R: HoldsRows + Borrow<Reducer> + Clone,
         V: Clone + Send + Sync + 'static,
@@ -132,54 +142,62 @@ impl<P: Key, W> Start<P, P::Owned, P::Same, W> {
     {
         let reducer: &Reducer = holder.borrow();
         let registry = &reducer.registry;
-        let admission = loop {
-            match self.wanted.take().expect("a future is not polled after it was ready") {
-                Wanted::Asked(key) => {
-                    check_runtime(&reducer.options)?;
-                    let hash = registry.hash_with(|hasher| key.hash(hasher));
-                    self.wanted = Some(if P::IS_OWNED {
+        let wanted = match self.wanted.take().expect(READY) {
+            Wanted::Asked(key) => {
+                check_runtime(&reducer.options)?;
+                let hash = registry.hash_with(|hasher| key.hash(hasher));
+                if P::IS_OWNED {
+                    let (key, same) = key.into_owned();
+                    Wanted::Own(hash, key, same)
+                } else {
+                    Wanted::Hashed(hash, key)
+                }
+            }
+            hashed => hashed,
+        };
+        let (hash, key, same) = match wanted {
+            Wanted::Own(hash, key, same) => (hash, key, same),
+            Wanted::Asked(_) => unreachable!("hashed above"),
+            Wanted::Hashed(hash, key) => {
+                match registry.find::<V, P>(&reducer.options, hash, self.site, &key) {
+                    Admission::Absent => {
                         let (key, same) = key.into_owned();
-                        Wanted::Own(hash, key, same)
-                    } else {
-                        Wanted::Hashed(hash, key)
-                    });
-                }
-                Wanted::Hashed(hash, key) => {
-                    match registry.find::<V, P>(&reducer.options, hash, self.site, &key) {
-                        Admission::Absent => {
-                            let (key, same) = key.into_owned();
-                            self.wanted = Some(Wanted::Own(hash, key, same));
-                        }
-                        admission => {
-                            self.wanted = Some(Wanted::Hashed(hash, key));
-                            break admission;
-                        }
+                        (hash, key, same)
                     }
-                }
-                Wanted::Own(hash, key, same) => {
-                    let (mut key, work) = (Some(key), self.work.as_mut());
-                    let work = work.expect("kept until there is a stake");
-                    let waiting = board_owned(holder, self.site, hash, &mut key, &same, work);
-                    self.wanted = key.map(|key| Wanted::Own(hash, key, same));
-                    match &waiting {
-                        Ok(waiting) if waiting.stake() == Stake::Bystander => {}
-                        Ok(_) => self.work = None,
-                        // What went wrong is told; a destructor has nothing to add.
-                        Err(_) => quietly(|| self.work = None),
+                    Admission::Joined(flight) => {
+                        let waiting = Waiting::new(flight, holder.clone(), Stake::Follower);
+                        // Only now that the stake is ours to give up: these may panic when they are dropped.
+                        drop(key);
+                        self.work = None;
+                        return Ok(Boarded::Waits(waiting));
                     }
-                    return waiting;
+                    admission => {
+                        self.wanted = Some(Wanted::Hashed(hash, key));
+                        return stake_in(admission, holder);
+                    }
                 }
             }
         };
-        let waiting = stake_in(admission, holder)?;
-        if waiting.stake() == Stake::Follower {
-            // Only now that the stake is ours to give up: these may panic when they are dropped.
-            self.wanted = None;
-            self.work = None;
+        let (mut key, work) = (Some(key), self.work.as_mut());
+        let work = work.expect("kept until there is a stake");
+        let boarded = board_owned(holder, self.site, hash, &mut key, &same, work);
+        match &boarded {
+            Ok(Boarded::Waits(waiting)) if waiting.stake() == Stake::Bystander => {
+                self.wanted = key.map(|key| Wanted::Own(hash, key, same));
+            }
+            Ok(_) => self.work = None,
+            // What went wrong is told; a destructor has nothing to add.
+            Err(_) => quietly(|| {
+                drop(key);
+                self.work = None;
+            }),
         }
-        Ok(waiting)
+        boarded
     }
 }
+
+/// What a call says that is polled once too often.
+pub(crate) const READY: &str = "a future is not polled after it was ready";
 
 /// As [`Start::board`], with a key that was owned when nothing was found for it. Takes the key when it is no
 /// longer needed.
@@ -190,7 +208,7 @@ pub(crate) fn board_owned<R, K, S, V>(
     key: &mut Option<K>,
     same: &S,
     work: &mut dyn Work<K, V>,
-) -> Result<Waiting<R, V>, ReduceError>
+) -> Result<Boarded<R, V>, ReduceError>
 where
     R: HoldsRows + Borrow<Reducer> + Clone,
     K: Send + Sync + 'static,
@@ -199,26 +217,27 @@ where
 {
     let reducer: &Reducer = holder.borrow();
     let admission = reducer.registry.admit(&reducer.options, hash, site, key, same, work);
-    let waiting = stake_in(admission, holder)?;
-    if waiting.stake() == Stake::Follower {
+    let joined = matches!(admission, Admission::Joined(_));
+    let boarded = stake_in(admission, holder)?;
+    if joined {
         *key = None;
     }
-    Ok(waiting)
+    Ok(boarded)
 }
 
 /// The stake that the registry has entered.
-pub(crate) fn stake_in<R, V>(admission: Admission, holder: &R) -> Result<Waiting<R, V>, ReduceError>
+fn stake_in<R, V>(admission: Admission, holder: &R) -> Result<Boarded<R, V>, ReduceError>
 where
     R: HoldsRows + Clone,
 {
     let (flight, stake) = match admission {
-        Admission::Led(flight) => (flight, Stake::Leader),
+        Admission::Led(flight) => return Ok(Boarded::Led(Led::new(flight, holder.clone()))),
         Admission::Joined(flight) => (flight, Stake::Follower),
         Admission::Ending(flight) => (flight, Stake::Bystander),
         Admission::Refused(error) => return Err(error),
         Admission::Absent => unreachable!("who would lead is not told `Absent`"),
     };
-    Ok(Waiting::new(flight, holder.clone(), stake))
+    Ok(Boarded::Waits(Waiting::new(flight, holder.clone(), stake)))
 }
 
 pin_project! {
@@ -275,8 +294,23 @@ where
                 let outcome = ready!(waiting.poll_outcome(cx));
                 return Poll::Ready(outcome.map(|value| Reduced { value, role }));
             }
-            let waiting = this.start.board(this.reducer)?;
-            this.waiting.set(Some(waiting));
+            let led = match this.start.board(this.reducer)? {
+                Boarded::Led(led) => led,
+                Boarded::Waits(waiting) => {
+                    this.waiting.set(Some(waiting));
+                    continue;
+                }
+            };
+            match led.poll() {
+                Ok(outcome) => {
+                    return Poll::Ready(outcome.map(|value| Reduced { value, role: Role::Led }));
+                }
+                Err(waiting) => {
+                    this.waiting.set(Some(waiting));
+                    this.waiting.as_mut().as_pin_mut().expect("just set").settle(cx);
+                    return Poll::Pending;
+                }
+            }
         }
     }
 }

@@ -17,9 +17,9 @@ pub use crate::batch::{
     AggregateError, Aggregated, Answers, SlotsOutcome, Terms, answered, slotted, terms,
 };
 use crate::blocking::{follow_found, lead_or_follow};
-use crate::call::{Work, board_owned, check_runtime};
+use crate::call::{Boarded, READY, Work, board_owned, check_runtime};
 use crate::error::ReduceError;
-use crate::flight::{self, Outcome, Stake, Waiting};
+use crate::flight::{self, Led, Outcome, Stake, Waiting};
 pub use crate::key::parts::{
     ByPtr, Fail, Output, capture, capture_option, no_part, probe, self_part, static_part,
 };
@@ -126,7 +126,8 @@ where
     let Miss { reducer, site, hash, key, same, .. } = miss;
     let mut key = Some(key);
     let waiting = match board_owned(&reducer, site.0, hash, &mut key, &same, work) {
-        Ok(waiting) => waiting,
+        Ok(Boarded::Led(led)) => return Flight::led(led),
+        Ok(Boarded::Waits(waiting)) => waiting,
         Err(error) => return Flight::failed(error),
     };
     match key {
@@ -154,14 +155,20 @@ where
     let Miss { reducer, site, hash, key, same, .. } = miss;
     let mut key = Some(key);
     let call = Box::pin(async move {
-        while waiting.stake() == Stake::Bystander {
+        let flight = loop {
+            if waiting.stake() != Stake::Bystander {
+                break Flight::aboard(waiting);
+            }
             let mut ending = pin!(waiting);
             poll_fn(|cx| ending.as_mut().poll_ended(cx)).await;
-            waiting = board_owned(&reducer, site.0, hash, &mut key, &same, &mut *work)?;
-        }
+            match board_owned(&reducer, site.0, hash, &mut key, &same, &mut *work)? {
+                Boarded::Led(led) => break Flight::led(led),
+                Boarded::Waits(next) => waiting = next,
+            }
+        };
         drop(work);
-        let mut waiting = pin!(waiting);
-        poll_fn(|cx| waiting.as_mut().poll_outcome(cx)).await
+        let mut flight = pin!(flight);
+        poll_fn(|cx| flight.as_mut().poll_outcome(cx)).await
     });
     Flight { way: Way::Later { call } }
 }
@@ -178,6 +185,11 @@ pin_project! {
 pin_project! {
     #[project = WayProjection]
     enum Way<'r, V> {
+        Led {
+            led: Option<Led<&'r Reducer>>,
+            first: FirstPoll<'r, V>,
+            poll: PollOutcome<'r, V>,
+        },
         Aboard {
             #[pin]
             waiting: Waiting<&'r Reducer, V>,
@@ -193,6 +205,8 @@ pin_project! {
     }
 }
 
+type FirstPoll<'r, V> = fn(Led<&'r Reducer>) -> Result<Outcome<V>, Waiting<&'r Reducer, V>>;
+
 type PollOutcome<'r, V> =
     fn(Pin<&mut Waiting<&'r Reducer, V>>, &mut Context<'_>) -> Poll<Outcome<V>>;
 
@@ -204,17 +218,36 @@ impl<'r, V> Flight<'r, V> {
         Self { way: Way::Aboard { waiting, poll: Waiting::poll_outcome } }
     }
 
+    fn led(led: Led<&'r Reducer>) -> Self
+    where
+        V: Clone + 'static,
+    {
+        Self { way: Way::Led { led: Some(led), first: Led::poll, poll: Waiting::poll_outcome } }
+    }
+
     fn failed(error: ReduceError) -> Self {
         Self { way: Way::Failed { error: Some(error) } }
     }
 
     fn poll_outcome(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<V>> {
-        match self.project().way.project() {
+        let mut way = self.project().way;
+        match way.as_mut().project() {
+            WayProjection::Led { led, first, poll } => {
+                let poll = *poll;
+                match first(led.take().expect(READY)) {
+                    Ok(outcome) => Poll::Ready(outcome),
+                    Err(waiting) => {
+                        way.set(Way::Aboard { waiting, poll });
+                        if let WayProjection::Aboard { waiting, .. } = way.project() {
+                            waiting.settle(cx);
+                        }
+                        Poll::Pending
+                    }
+                }
+            }
             WayProjection::Aboard { waiting, poll } => poll(waiting, cx),
             WayProjection::Later { call } => call.as_mut().poll(cx),
-            WayProjection::Failed { error } => {
-                Poll::Ready(Err(error.take().expect("a future is not polled after it was ready")))
-            }
+            WayProjection::Failed { error } => Poll::Ready(Err(error.take().expect(READY))),
         }
     }
 }

@@ -10,6 +10,7 @@
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::mem;
 #[cfg(all(feature = "tokio", not(loom)))]
 use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +23,7 @@ use hashbrown::HashTable;
 use crate::call::Work;
 use crate::error::{Overloaded, Panicked, ReduceError};
 use crate::flight::{
-    Core, Deadline, FlightSpan, Hold, Hull, InFlight, Join, Kind, Lift, Log, Rows, Site, describe,
+    Core, Deadline, FlightSpan, Hold, InFlight, Join, Kind, Lift, Log, Rows, Site, Spec, describe,
     quietly, same, waits_on_us, within, wreck,
 };
 use crate::hooks::{AllHooks, Call, End};
@@ -62,6 +63,24 @@ struct Row {
     flight: Hold,
 }
 
+impl Row {
+    /// Whether the flight is one that a call may be looking for: all but its key.
+    fn is_alike(&self, hash: u64, site: Site, kind: Kind) -> bool {
+        self.hash == hash && self.flight.core().site == site && self.flight.kind() == kind
+    }
+}
+
+/// The rows of a shard, locked.
+type Shut<'a> = MutexGuard<'a, HashTable<Row>>;
+
+/// What came of a first look at the table.
+enum Look<'a> {
+    /// There is no such flight, and there will be none as long as the rows are locked.
+    Nothing(Shut<'a>),
+    /// This may be the one.
+    Alike(Hold),
+}
+
 /// What came of a look at the table.
 pub(crate) enum Admission {
     /// There was no such flight; now there is, and the call leads it.
@@ -80,7 +99,7 @@ pub(crate) enum Admission {
 trait Seeker {
     fn is_same(&self, key: &dyn Any) -> bool;
     /// The flight to enter if there is none. Called under a lock: runs no user code.
-    fn launch(&mut self, core: Core) -> Option<Hold>;
+    fn launch(&mut self, spec: Spec) -> Option<Hold>;
 }
 
 /// Looks, and leaves the table as it is.
@@ -91,7 +110,7 @@ impl<P: Key> Seeker for Finding<'_, P> {
         key.downcast_ref().is_some_and(|key| self.0.eq(key))
     }
 
-    fn launch(&mut self, _: Core) -> Option<Hold> {
+    fn launch(&mut self, _: Spec) -> Option<Hold> {
         None
     }
 }
@@ -111,8 +130,8 @@ impl<K: 'static, S: Same<K>, V> Seeker for Leading<'_, K, S, V> {
         }
     }
 
-    fn launch(&mut self, core: Core) -> Option<Hold> {
-        Some(self.work.launch(Hull::new::<S>(core, self.key.take()?)))
+    fn launch(&mut self, mut spec: Spec) -> Option<Hold> {
+        Some(self.work.launch(&mut spec, self.key.take()?, S::show))
     }
 }
 
@@ -134,6 +153,22 @@ impl Passed {
         self.seen.insert(flight.address());
         self.strangers.push(flight);
     }
+
+    /// A flight that may be the one, and has not been looked at yet.
+    fn next(
+        &mut self,
+        rows: &HashTable<Row>,
+        is_alike: impl Fn(&Row) -> bool,
+        hash: u64,
+    ) -> Option<Hold> {
+        let alike = rows.iter_hash(hash).filter(|row| is_alike(row)).map(|row| &row.flight);
+        let mut alike = alike.filter(|flight| !self.seen.contains(&flight.address()));
+        let first = alike.next().cloned();
+        // Once keys collide, all that do are taken in one go: the cost of a call grows with their number, not
+        // with its square.
+        self.queue.extend(alike.cloned());
+        first
+    }
 }
 
 impl Drop for Passed {
@@ -144,54 +179,15 @@ impl Drop for Passed {
     }
 }
 
-/// A flight that may be the one, and has not been looked at yet.
-fn next_alike(
-    rows: &HashTable<Row>,
-    hash: u64,
-    site: Site,
-    kind: Kind,
-    passed: &mut Option<Box<Passed>>,
-) -> Option<Hold> {
-    let is_alike =
-        |row: &Row| row.hash == hash && row.flight.core().site == site && row.flight.kind() == kind;
-    let Some(passed) = passed else {
-        // As a rule there is one at most, and it is ours.
-        return rows.find(hash, is_alike).map(|row| row.flight.clone());
-    };
-    let alike = rows.iter_hash(hash).filter(|row| is_alike(row)).map(|row| &row.flight);
-    let mut alike = alike.filter(|flight| !passed.seen.contains(&flight.address()));
-    let first = alike.next().cloned();
-    // Once keys collide, all that do are taken in one go: the cost of a call grows with their number, not
-    // with its square.
-    passed.queue.extend(alike.cloned());
-    first
-}
-
-/// Gives `flight` a row: that of `dead`, if it is still there. Gives back what stood in it.
-fn enter_row(rows: &mut HashTable<Row>, flight: Hold, dead: Option<&Hold>) -> Option<Hold> {
-    let hash = flight.core().hash;
-    if let Some(dead) = dead {
-        if let Some(row) = rows.find_mut(hash, |row| same(dead, &row.flight)) {
-            return Some(std::mem::replace(&mut row.flight, flight));
-        }
-    }
-    rows.insert_unique(hash, Row { hash, flight }, |row| row.hash);
-    None
-}
-
 /// When the time of a flight that starts now is over. tokio panics where a runtime has no clock.
 #[cfg(all(feature = "tokio", not(loom)))]
-fn clock(options: &Options) -> Result<Option<Box<Deadline>>, Box<dyn Any + Send>> {
-    match options.timeout {
-        None => Ok(None),
-        Some(timeout) => catch_unwind(|| Some(Box::new(Deadline::after(timeout)))),
-    }
+fn clock(timeout: Duration) -> Result<Box<Deadline>, Box<dyn Any + Send>> {
+    catch_unwind(|| Box::new(Deadline::after(timeout)))
 }
 
 #[cfg(not(all(feature = "tokio", not(loom))))]
-fn clock(options: &Options) -> Result<Option<Box<Deadline>>, Box<dyn Any + Send>> {
-    debug_assert!(options.timeout.is_none(), "there is no clock, and no option for one");
-    Ok(None)
+fn clock(_: Duration) -> Result<Box<Deadline>, Box<dyn Any + Send>> {
+    unreachable!("there is no clock, and no option for one")
 }
 
 #[cold]
@@ -228,7 +224,7 @@ impl Registry {
     }
 
     /// The table takes the low and the top bits of a hash to find its way; these are from between.
-    fn shard(&self, hash: u64) -> MutexGuard<'_, HashTable<Row>> {
+    fn shard(&self, hash: u64) -> Shut<'_> {
         self.shards[self.shard_of(hash)].rows.lock()
     }
 
@@ -254,7 +250,11 @@ impl Registry {
         site: Site,
         key: &P,
     ) -> Admission {
-        self.seek(options, hash, site, Kind::of::<P::Owned, V>(), &mut Finding(key))
+        let kind = Kind::of::<P::Owned, V>();
+        match self.look(hash, site, kind) {
+            Look::Nothing(_) => Admission::Absent,
+            Look::Alike(flight) => self.seek(options, hash, site, kind, flight, &mut Finding(key)),
+        }
     }
 
     /// Joins the flight of `key`, or takes the key and leads one with `work`, which is then begun.
@@ -273,7 +273,7 @@ impl Registry {
         V: Clone + Send + Sync + 'static,
     {
         // The clock first: where there is none, nothing is begun.
-        let clock = match clock(options) {
+        let clock = match options.timeout.map(clock).transpose() {
             Ok(clock) => clock,
             Err(payload) => {
                 let call = describe(site, type_name::<K>(), type_name::<V>());
@@ -281,8 +281,18 @@ impl Registry {
                 return Admission::Refused(error);
             }
         };
-        let mut seeker = Leading { key, same, work };
-        let admission = self.seek(options, hash, site, Kind::of::<K, V>(), &mut seeker);
+        let kind = Kind::of::<K, V>();
+        let admission = match self.look(hash, site, kind) {
+            Look::Nothing(rows) => {
+                let mut spec = self.spec(options, hash, site);
+                let key = key.take().expect("kept until there is a stake");
+                self.enter(rows, work.launch(&mut spec, key, S::show), None)
+            }
+            Look::Alike(flight) => {
+                let mut seeker = Leading { key, same, work };
+                self.seek(options, hash, site, kind, flight, &mut seeker)
+            }
+        };
         if let Admission::Led(flight) = &admission {
             if let Some(clock) = clock {
                 flight.core().set_clock(clock);
@@ -297,66 +307,99 @@ impl Registry {
         admission
     }
 
+    /// The first look, which as a rule is the only one.
+    fn look(&self, hash: u64, site: Site, kind: Kind) -> Look<'_> {
+        let rows = self.shard(hash);
+        match rows.find(hash, |row| row.is_alike(hash, site, kind)) {
+            None => Look::Nothing(rows),
+            Some(row) => Look::Alike(row.flight.clone()),
+        }
+    }
+
+    /// `flight` was alike when it was looked at: is it the one, and if not, which is?
     fn seek(
         self: &Arc<Self>,
         options: &Options,
         hash: u64,
         site: Site,
         kind: Kind,
+        mut flight: Hold,
         seeker: &mut dyn Seeker,
     ) -> Admission {
-        let lift = || Lift::here(|| Arc::clone(self) as Arc<dyn Rows>);
+        let lift = || self.lift();
         let mut passed = None::<Box<Passed>>;
         loop {
-            let queued = passed.as_mut().and_then(|passed| passed.queue.pop());
-            let flight = if let Some(flight) = queued {
-                flight
-            } else {
-                let mut rows = self.shard(hash);
-                if let Some(flight) = next_alike(&rows, hash, site, kind, &mut passed) {
-                    flight
-                } else {
-                    let lift = if options.detached { lift() } else { None };
-                    let core = Core::new(hash, site, options.detached, lift, self.log(hash));
-                    let Some(mut flight) = seeker.launch(core) else { return Admission::Absent };
-                    let dead = passed.as_ref().and_then(|passed| passed.dead.as_ref());
-                    let old = enter_row(&mut rows, flight.twin(), dead);
-                    drop(rows);
-                    if old.is_some() {
-                        quietly(|| drop(old));
+            if seeker.is_same(flight.key()) {
+                match flight.core().join(options.max_followers, lift) {
+                    Join::Joined => {
+                        self.placed(&flight, site, Role::Joined);
+                        return Admission::Joined(flight);
                     }
-                    self.placed(&flight, site, Role::Led);
-                    return Admission::Led(flight);
+                    Join::Full => return self.refuse(options, site, &flight),
+                    // A destructor of the work may call for its own key, and would wait for its own end.
+                    Join::Ending if !waits_on_us(&flight) => return Admission::Ending(flight),
+                    Join::Ending | Join::Over => {
+                        passed.get_or_insert_default().dead = Some(flight.clone());
+                    }
+                }
+            }
+            let passed = passed.get_or_insert_default();
+            passed.pass(flight);
+            flight = if let Some(queued) = passed.queue.pop() {
+                queued
+            } else {
+                let rows = self.shard(hash);
+                if let Some(next) = passed.next(&rows, |row| row.is_alike(hash, site, kind), hash) {
+                    next
+                } else {
+                    let spec = self.spec(options, hash, site);
+                    let Some(flight) = seeker.launch(spec) else { return Admission::Absent };
+                    return self.enter(rows, flight, passed.dead.as_ref());
                 }
             };
-            if !seeker.is_same(flight.key()) {
-                passed.get_or_insert_default().pass(flight);
-                continue;
-            }
-            match flight.core().join(options.max_followers, lift) {
-                Join::Joined => {
-                    self.placed(&flight, site, Role::Joined);
-                    return Admission::Joined(flight);
-                }
-                Join::Full => {
-                    let limit = options.max_followers.unwrap_or(usize::MAX);
-                    let error = Overloaded::new(flight.describe(), limit);
-                    if let Some(hooks) = &self.hooks {
-                        let (role, end) = (Role::Joined, End::NotYet);
-                        let of = &InFlight { site, flight: &flight };
-                        hooks.refused(&Call { of, role, end });
-                    }
-                    return Admission::Refused(ReduceError::Overloaded(error));
-                }
-                // A destructor of the work may call for its own key, and would wait for its own end.
-                Join::Ending if !waits_on_us(&flight) => return Admission::Ending(flight),
-                Join::Ending | Join::Over => {
-                    let passed = passed.get_or_insert_default();
-                    passed.pass(flight.clone());
-                    passed.dead = Some(flight);
-                }
-            }
         }
+    }
+
+    fn lift(self: &Arc<Self>) -> Option<Lift> {
+        Lift::here(|| Arc::clone(self) as Arc<dyn Rows>)
+    }
+
+    fn spec(self: &Arc<Self>, options: &Options, hash: u64, site: Site) -> Spec {
+        let lift = if options.detached { self.lift() } else { None };
+        Spec { hash, site, detached: options.detached, lift, log: self.log(hash) }
+    }
+
+    /// Gives a flight that has just been made a row: that of `dead`, if it is still there.
+    fn enter(&self, mut rows: Shut<'_>, mut flight: Hold, dead: Option<&Hold>) -> Admission {
+        let Core { hash, site, .. } = *flight.core();
+        let row = Row { hash, flight: flight.twin() };
+        let old = match dead {
+            None => None,
+            Some(dead) => rows.find_mut(hash, |row| same(dead, &row.flight)),
+        };
+        let old = match old {
+            Some(old) => Some(mem::replace(old, row)),
+            None => {
+                rows.insert_unique(hash, row, |row| row.hash);
+                None
+            }
+        };
+        drop(rows);
+        if old.is_some() {
+            quietly(|| drop(old));
+        }
+        self.placed(&flight, site, Role::Led);
+        Admission::Led(flight)
+    }
+
+    #[cold]
+    fn refuse(&self, options: &Options, site: Site, flight: &Hold) -> Admission {
+        let limit = options.max_followers.unwrap_or(usize::MAX);
+        if let Some(hooks) = &self.hooks {
+            let of = &InFlight { site, flight };
+            hooks.refused(&Call { of, role: Role::Joined, end: End::NotYet });
+        }
+        Admission::Refused(ReduceError::Overloaded(Overloaded::new(flight.describe(), limit)))
     }
 
     /// Tells that a call has a place.

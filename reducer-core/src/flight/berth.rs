@@ -54,7 +54,7 @@ impl<F> Berth<F> {
     /// The caller has the seat.
     pub(crate) unsafe fn is_taken(&self) -> bool {
         // SAFETY: the seat.
-        unsafe { access!(self.0).is_some() }
+        unsafe { access!(self.0).as_mut().is_some() }
     }
 
     /// Drops the work where it lies.
@@ -72,10 +72,11 @@ impl<F: Future> Bound<F::Output> for Berth<F> {
         // SAFETY: the seat; and the place. Nothing moves the work out of it (it is dropped there), and it is
         // dropped before its memory goes, with the flight.
         unsafe {
-            let Some(work) = access!(self.0) else { return None };
-            let Poll::Ready(done) = Pin::new_unchecked(work).poll(cx) else {
-                return Some(Poll::Pending);
+            let polled = match access!(self.0) {
+                Some(work) => Pin::new_unchecked(work).poll(cx),
+                None => return None,
             };
+            let Poll::Ready(done) = polled else { return Some(Poll::Pending) };
             *value = Some(done);
             self.clear();
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
@@ -25,7 +25,7 @@ pin_project! {
         flight: Option<Hold>,
         rows: R,
         stake: Stake,
-        // A leader comes from the registry with the seat in its hands.
+        // A leader that has yet to `settle` is in the seat.
         in_seat: bool,
         // A thread that parks between polls.
         parks: bool,
@@ -46,6 +46,75 @@ pin_project! {
     }
 }
 
+/// The stake of a leader that has not been polled. It comes from the registry with the seat.
+pub(crate) struct Led<R: HoldsRows> {
+    // `None` once it was polled.
+    flight: Option<Hold>,
+    rows: R,
+}
+
+impl<R: HoldsRows> Led<R> {
+    pub(crate) fn new(flight: Hold, rows: R) -> Self {
+        Self { flight: Some(flight), rows }
+    }
+}
+
+impl<R: HoldsRows + Clone> Led<R> {
+    /// The first poll, which for most calls is the only one: nothing is made ready for another. If there will be
+    /// one, here is who waits for it, to be put where it stays and then told to `settle`.
+    #[inline]
+    pub(crate) fn poll<V>(mut self) -> Result<Outcome<V>, Waiting<R, V>>
+    where
+        V: Clone + 'static,
+    {
+        let flight = self.flight.as_ref().expect("it is polled once");
+        let mut span = WaitSpan::open(flight.core(), Stake::Leader);
+        let entered = span.enter(flight.core());
+        let mut link = Link::default();
+        if let Err(ring) = link.refresh(flight) {
+            link.cut(flight);
+            return Ok(Err(ReduceError::Reentrant(ring)));
+        }
+        let mut mine = None;
+        let seat = Seat::new(flight, self.rows.rows()).drive(Some(&mut mine), None);
+        // It is the waiter's from here, or given up.
+        let stays = seat.map(Seat::keep).is_some();
+        drop(entered);
+        let flight = self.flight.take().expect("as above");
+        if stays {
+            return Err(Waiting {
+                flight: Some(flight),
+                rows: self.rows.clone(),
+                stake: Stake::Leader,
+                in_seat: true,
+                parks: false,
+                link,
+                waiter: Waiter::new(),
+                span,
+                value: PhantomData,
+            });
+        }
+        let outcome = mine.unwrap_or_else(|| flight.landed());
+        // With the last caller go the key and the outcome.
+        quietly(|| {
+            link.cut(&flight);
+            drop(flight);
+        });
+        Ok(outcome)
+    }
+}
+
+impl<R: HoldsRows> Drop for Led<R> {
+    fn drop(&mut self) {
+        if let Some(flight) = self.flight.take() {
+            let waiter = pin!(Waiter::new());
+            let (rows, waiter) = (self.rows.rows(), waiter.as_ref());
+            phase::leave(&flight, rows, waiter, Stake::Leader, true);
+            quietly(|| drop(flight));
+        }
+    }
+}
+
 impl<R, V> Waiting<R, V>
 where
     R: HoldsRows,
@@ -57,7 +126,7 @@ where
             flight: Some(flight),
             rows,
             stake,
-            in_seat: stake == Stake::Leader,
+            in_seat: false,
             parks: false,
             link: Link::default(),
             waiter: Waiter::new(),
@@ -101,6 +170,14 @@ where
         });
     }
 
+    /// Waits like everybody else, for the next poll of a flight that it has led to here.
+    pub(crate) fn settle(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        let this = self.project();
+        let flight = this.flight.as_ref().expect("it was polled once");
+        *this.in_seat = false;
+        Seat::new(flight, this.rows.rows()).give_up(this.waiter.as_ref(), *this.parks, cx);
+    }
+
     /// Ready when the flight is over, and left by then. Drives it when it is this caller's turn.
     #[inline]
     fn poll_over(
@@ -118,12 +195,7 @@ where
             return Poll::Ready(Err(ReduceError::Reentrant(ring)));
         }
         let waiter = this.waiter.as_ref();
-        let turn = if mem::take(this.in_seat) {
-            Turn::Drive(None)
-        } else {
-            flight.core().turn(waiter, *this.stake, *this.parks, cx)
-        };
-        match turn {
+        match flight.core().turn(waiter, *this.stake, *this.parks, cx) {
             Turn::Over => Poll::Ready(Ok(())),
             Turn::Wait => Poll::Pending,
             Turn::Drive(home) => {

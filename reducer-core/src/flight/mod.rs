@@ -47,7 +47,7 @@ mod trace;
 mod waiters;
 mod waker;
 
-pub(crate) use caller::Waiting;
+pub(crate) use caller::{Led, Waiting};
 pub(crate) use hold::{Hold, same};
 #[cfg(all(feature = "tokio", not(loom)))]
 pub(crate) use host::require_runtime;
@@ -57,7 +57,6 @@ pub(crate) use ring::{Link, waits_on_us, within};
 
 use crate::error::{Cancelled, Panicked, ReduceError, TimedOut, message_of};
 use crate::hooks::{AllHooks, Call, End, Told, shown};
-use crate::key::Same;
 use crate::reducer::Role;
 use crate::sync::UnsafeCell;
 use berth::{Berth, Bound};
@@ -183,21 +182,24 @@ pub(crate) trait Hulled {
     fn show_key(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
+/// What a flight is made with, whatever its types.
+pub(crate) struct Spec {
+    pub(crate) hash: u64,
+    pub(crate) site: Site,
+    pub(crate) detached: bool,
+    pub(crate) lift: Option<Lift>,
+    pub(crate) log: Log,
+}
+
+/// Shows what can be shown of a key.
+pub(crate) type Show<K> = fn(&K, &mut fmt::Formatter<'_>) -> fmt::Result;
+
 #[repr(C)] // begins with its core: `hold.rs`
 pub(crate) struct Hull<K, V> {
     core: Core,
     key: K,
-    show: fn(&K, &mut fmt::Formatter<'_>) -> fmt::Result,
+    show: Show<K>,
     outcome: OnceLock<Outcome<V>>,
-}
-
-impl<K, V> Hull<K, V> {
-    pub(crate) fn new<S: Same<K>>(core: Core, key: K) -> Self
-    where
-        K: 'static,
-    {
-        Self { core, key, show: S::show, outcome: OnceLock::new() }
-    }
 }
 
 impl<K: 'static, V: 'static> Hulled for Hull<K, V> {
@@ -369,13 +371,21 @@ where
     V: Send + Sync + 'static,
     F: Future<Output = V> + Send + 'static,
 {
-    /// A flight whose leader is in the seat, with its work, or to board it yet.
-    #[allow(unsafe_code, reason = "argued in hold.rs")]
-    pub(crate) fn launch(mut hull: Hull<K, V>, work: &mut Option<F>) -> Hold {
-        hull.core.widen = Self::widen;
-        let flight = Self { hull, berth: Berth(UnsafeCell::new(work.take())) };
-        // SAFETY: `repr(C)`, and the core is the first of the first.
-        unsafe { Hold::of(Box::new(flight)) }
+    /// A flight whose leader is in the seat, with its work, or to board it yet. Runs no user code.
+    #[allow(unsafe_code, reason = "made where it is to lie: in one piece it would be copied there")]
+    pub(crate) fn launch(spec: &mut Spec, key: K, show: Show<K>, work: &mut Option<F>) -> Hold {
+        let mut flight = Box::<Self>::new_uninit();
+        let this = flight.as_mut_ptr();
+        // SAFETY: each field is written once, and none of these can panic. The flight is `repr(C)`, and its core
+        // the first of the first.
+        unsafe {
+            Core::write(&raw mut (*this).hull.core, spec, Self::widen);
+            (&raw mut (*this).hull.key).write(key);
+            (&raw mut (*this).hull.show).write(show);
+            (&raw mut (*this).hull.outcome).write(OnceLock::new());
+            (&raw mut (*this).berth).write(Berth(UnsafeCell::new(work.take())));
+            Hold::of(flight.assume_init())
+        }
     }
 
     /// See `hold.rs`.

@@ -17,7 +17,7 @@ use super::host::{Deadline, Home, Instant, Lift};
 use super::trace::FlightSpan;
 use super::waiters::{Side, Waiter, Waiters};
 use super::waker;
-use super::{Craft, Hold, Rows, Site, quietly, ring};
+use super::{Hold, Rows, Site, Spec, quietly, ring};
 use crate::sync::{Mutex, MutexGuard, UnsafeCell};
 
 /// How many wake-ups a shared flight may spend on callers that then find nothing to do, before it moves
@@ -139,13 +139,17 @@ pub(crate) enum Turn {
 }
 
 impl Core {
-    /// A flight with its leader aboard and in the seat.
-    pub(crate) fn new(hash: u64, site: Site, detached: bool, lift: Option<Lift>, log: Log) -> Self {
+    /// Makes, at `place`, the core of a flight with its leader aboard and in the seat.
+    ///
+    /// # Safety
+    /// `place` may be written to. `widen` is of the flight that it is in.
+    #[allow(unsafe_code, reason = "see `Flight::launch`")]
+    pub(super) unsafe fn write(place: *mut Self, spec: &mut Spec, widen: Widen) {
         let state = State {
             phase: Phase::Flying,
             seated: true,
             notified: false,
-            detached,
+            detached: spec.detached,
             hosted: false,
             orphaned: false,
             leader: true,
@@ -156,20 +160,21 @@ impl Core {
             waiters: Waiters::new(),
             span: FlightSpan::default(),
             unlinked: false,
-            lift,
+            lift: spec.lift.take(),
             host: None,
             waits: None,
         };
-        let clock = Berth(UnsafeCell::new(None));
-        Self {
+        let core = Self {
             count: Count::one(),
-            widen: unmade,
-            hash,
-            site,
-            log,
+            widen,
+            hash: spec.hash,
+            site: spec.site,
+            log: spec.log,
             state: Mutex::new(state),
-            clock,
-        }
+            clock: Berth(UnsafeCell::new(None)),
+        };
+        // SAFETY: as asked.
+        unsafe { place.write(core) };
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -273,11 +278,16 @@ impl Core {
 
     /// Whether the flight's time is over, and how long it was; or what the clock said when it panicked, as
     /// it does when its runtime is gone. By who has the seat.
-    #[allow(unsafe_code, reason = "the seat and the place; argued in berth.rs")]
+    #[inline]
     pub(super) fn poll_clock(
         &self,
         cx: &mut Context<'_>,
     ) -> Option<Result<Duration, Box<dyn Any + Send>>> {
+        if self.has_clock() { self.ask_clock(cx) } else { None }
+    }
+
+    #[allow(unsafe_code, reason = "the seat and the place; argued in berth.rs")]
+    fn ask_clock(&self, cx: &mut Context<'_>) -> Option<Result<Duration, Box<dyn Any + Send>>> {
         let mut limit = None;
         // SAFETY: the caller has the seat. A core is part of a flight, which is in its box for good.
         match catch_unwind(AssertUnwindSafe(|| unsafe { self.clock.poll(cx, &mut limit) })) {
@@ -324,11 +334,6 @@ impl Core {
         drop(old);
         Turn::Wait
     }
-}
-
-/// Of a core that is not in a flight yet.
-fn unmade(_: *mut ()) -> *mut dyn Craft {
-    unreachable!("`Flight::new` puts another in its place")
 }
 
 /// The far ends of a flight's edges.
@@ -455,6 +460,11 @@ impl<'a> Seat<'a> {
                 None
             }
         }
+    }
+
+    /// Stays with the caller, to be given up by another of its kind.
+    pub(crate) fn keep(self) {
+        mem::forget(self);
     }
 
     /// The work is not ready; wait like everybody else.

@@ -1,6 +1,6 @@
 //! Key to flight: the one table that all calls of a reducer look into.
 //!
-//! A row is a hash and a flight, whatever the flight's types. Under a shard's lock rows are compared by
+//! A row is a flight, whatever its types, by its hash. Under a shard's lock rows are compared by
 //! hash, site and types alone; whether the keys are *equal* is asked with no lock held, of a flight held by
 //! its `Arc`, for `Eq` is user code like any other. A key is inserted under the same lock under which no
 //! row was found that could be its equal.
@@ -58,15 +58,17 @@ struct Shard {
     numbered: AtomicU64,
 }
 
-struct Row {
-    hash: u64,
-    flight: Hold,
-}
+/// One word: the hash is the flight's.
+struct Row(Hold);
 
 impl Row {
+    fn hash(&self) -> u64 {
+        self.0.core().hash
+    }
+
     /// Whether the flight is one that a call may be looking for: all but its key.
     fn is_alike(&self, hash: u64, site: Site, kind: Kind) -> bool {
-        self.hash == hash && self.flight.core().site == site && self.flight.kind() == kind
+        self.hash() == hash && self.0.core().site == site && self.0.kind() == kind
     }
 }
 
@@ -161,7 +163,7 @@ impl Passed {
         is_alike: impl Fn(&Row) -> bool,
         hash: u64,
     ) -> Option<Hold> {
-        let alike = rows.iter_hash(hash).filter(|row| is_alike(row)).map(|row| &row.flight);
+        let alike = rows.iter_hash(hash).filter(|row| is_alike(row)).map(|row| &row.0);
         let mut alike = alike.filter(|flight| !self.seen.contains(&flight.address()));
         let first = alike.next().cloned();
         // Once keys collide, all that do are taken in one go: the cost of a call grows with their number, not
@@ -312,7 +314,7 @@ impl Registry {
         let rows = self.shard(hash);
         match rows.find(hash, |row| row.is_alike(hash, site, kind)) {
             None => Look::Nothing(rows),
-            Some(row) => Look::Alike(row.flight.clone()),
+            Some(row) => Look::Alike(row.0.clone()),
         }
     }
 
@@ -372,15 +374,15 @@ impl Registry {
     /// Gives a flight that has just been made a row: that of `dead`, if it is still there.
     fn enter(&self, mut rows: Shut<'_>, mut flight: Hold, dead: Option<&Hold>) -> Admission {
         let Core { hash, site, .. } = *flight.core();
-        let row = Row { hash, flight: flight.twin() };
+        let row = Row(flight.twin());
         let old = match dead {
             None => None,
-            Some(dead) => rows.find_mut(hash, |row| same(dead, &row.flight)),
+            Some(dead) => rows.find_mut(hash, |row| same(dead, &row.0)),
         };
         let old = match old {
             Some(old) => Some(mem::replace(old, row)),
             None => {
-                rows.insert_unique(hash, row, |row| row.hash);
+                rows.insert_unique(hash, row, Row::hash);
                 None
             }
         };
@@ -418,8 +420,8 @@ impl Registry {
         let alike: Vec<_> = self
             .shard(hash)
             .iter_hash(hash)
-            .filter(|row| row.hash == hash && row.flight.kind().key == TypeId::of::<K>())
-            .map(|row| row.flight.clone())
+            .filter(|row| row.hash() == hash && row.0.kind().key == TypeId::of::<K>())
+            .map(|row| row.0.clone())
             .collect();
         alike.into_iter().filter(move |flight| flight.key().downcast_ref() == Some(key))
     }
@@ -459,12 +461,12 @@ impl Rows for Registry {
         let hash = flight.core().hash;
         let mut rows = self.shard(hash);
         // There is none if it was forgotten, or taken over.
-        let entry = rows.find_entry(hash, |row| same(&row.flight, flight)).ok()?;
+        let entry = rows.find_entry(hash, |row| same(&row.0, flight)).ok()?;
         let (row, _) = entry.remove();
         if rows.capacity() > SMALL && rows.len() < rows.capacity() / 8 {
             let room = rows.len() * 2;
-            rows.shrink_to(room, |row| row.hash);
+            rows.shrink_to(room, Row::hash);
         }
-        Some(row.flight)
+        Some(row.0)
     }
 }

@@ -23,7 +23,7 @@ use crate::sync::{Mutex, MutexGuard, UnsafeCell};
 /// How many wake-ups a shared flight may spend on callers that then find nothing to do, before it moves
 /// to a task of its own. A spawned task costs about as much: like any rent-or-buy choice this never costs
 /// more than twice the better one.
-const RENT: u32 = 16;
+const RENT: u8 = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -105,17 +105,23 @@ pub(crate) struct State {
     joined: u32,
     /// Takes no more of them: how it ends is being told.
     closed: bool,
-    /// Wake-ups of callers so far, against `RENT`.
-    spent: u32,
+    /// Wake-ups of callers so far, up to `RENT`.
+    spent: u8,
     pub(super) waiters: Waiters,
     span: FlightSpan,
     /// A caller was polled before the span was there, and has yet to be linked to it.
     unlinked: bool,
     lift: Option<Lift>,
-    /// Wakes that task. `None` also while it is on its way to poll.
+    more: Option<Box<More>>,
+}
+
+/// What most flights have none of, and no room for.
+#[derive(Default)]
+struct More {
+    /// Wakes the task that carries the flight. `None` also while it is on its way to poll.
     host: Option<Waker>,
-    /// The flights that this one's work waits on; see `ring.rs`. Most wait on none, and have no room for any.
-    waits: Option<Box<Waits>>,
+    /// The flights that this one's work waits on; see `ring.rs`.
+    waits: Vec<Hold>,
 }
 
 /// What came of an attempt to join.
@@ -161,8 +167,7 @@ impl Core {
             span: FlightSpan::default(),
             unlinked: false,
             lift: spec.lift.take(),
-            host: None,
-            waits: None,
+            more: None,
         };
         let core = Self {
             count: Count::one(),
@@ -329,25 +334,30 @@ impl Core {
         if state.take_seat() {
             return Turn::Drive(None);
         }
-        let old = state.host.replace(waker);
+        let old = state.more().host.replace(waker);
         drop(state);
         drop(old);
         Turn::Wait
     }
 }
 
-/// The far ends of a flight's edges.
-pub(crate) type Waits = Vec<Hold>;
-
 impl State {
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    fn take_host(&mut self) -> Option<Waker> {
+        self.more.as_mut()?.host.take()
+    }
+
     /// The flights that this one's work waits on.
-    pub(crate) fn waits(&mut self) -> &mut Waits {
-        self.waits.get_or_insert_default()
+    pub(crate) fn waits(&mut self) -> &mut Vec<Hold> {
+        &mut self.more().waits
     }
 
     /// As `waits`, if there are any.
     pub(crate) fn waits_if_any(&self) -> &[Hold] {
-        self.waits.as_deref().map_or(&[], Vec::as_slice)
+        self.more.as_ref().map_or(&[], |more| &more.waits)
     }
 
     fn callers(&self) -> usize {
@@ -385,7 +395,8 @@ impl State {
     fn register(&mut self, waiter: Pin<&Waiter>, side: Side, waker: Waker) -> Option<Waker> {
         // SAFETY: a `Waiting` shows its waiter to the core of its own flight only. It lets go of the flight
         // after `leave`, which removes the waiter; after `turn` has said `Over`, and removed it; or after it
-        // has landed the flight itself, which removes them all, and nobody registers with one that is over.
+        // has landed the flight itself, which removes them all, unless nobody else holds it: then the list is
+        // gone with the flight. Nobody registers with one that is over.
         unsafe { self.waiters.set(waiter, side, waker) }
     }
 
@@ -398,17 +409,19 @@ impl State {
             lift: None,
         };
         if self.hosted {
-            calls.host = self.host.take();
+            calls.host = self.take_host();
             calls.native = 0;
             return calls;
         }
         match &self.lift {
-            Some(lift) if self.spent + calls.native > RENT => {
+            Some(lift) if u32::from(self.spent) + calls.native > u32::from(RENT) => {
                 calls.lift = Some(lift.clone());
                 calls.native = 0;
                 self.hosted = true;
             }
-            _ => self.spent += calls.native,
+            Some(_) => self.spent += calls.native as u8,
+            // Nobody is native to nowhere.
+            None => {}
         }
         calls
     }
@@ -416,7 +429,7 @@ impl State {
     /// Everybody is to be told that the flight is over.
     fn dismiss(&mut self) -> Calls {
         Calls {
-            host: self.host.take(),
+            host: self.take_host(),
             native: self.waiters.len(Side::Native),
             foreign: self.waiters.len(Side::Foreign),
             lift: None,
@@ -507,7 +520,7 @@ impl<'a> Seat<'a> {
             return Poll::Ready(());
         }
         state.seated = false;
-        let old = state.host.replace(waker);
+        let old = state.more().host.replace(waker);
         let calls = state.notified.then(|| state.call());
         drop(state);
         drop(old);
@@ -623,14 +636,14 @@ pub(crate) fn land(flight: &Hold, driver_is_caller: bool, store: impl FnOnce()) 
 
 fn close(flight: &Hold, mut state: MutexGuard<'_, State>, phase: Phase) {
     state.phase = phase;
-    let waits = mem::take(&mut state.waits);
+    let calls = state.dismiss();
+    let more = state.more.take();
     let lift = state.lift.take();
     let span = if state.unlinked { FlightSpan::default() } else { mem::take(&mut state.span) };
-    let calls = state.dismiss();
     drop(state);
     calls.make(flight);
-    if waits.is_some() || lift.is_some() || FlightSpan::IS_ON {
-        quietly(|| drop((waits, lift, span)));
+    if more.is_some() || lift.is_some() || FlightSpan::IS_ON {
+        quietly(|| drop((more, lift, span)));
     }
 }
 
@@ -643,7 +656,7 @@ pub(crate) fn host_is_gone(flight: &Hold, rows: &dyn Rows) {
     }
     state.orphaned = true;
     state.hosted = false;
-    let host = state.host.take();
+    let host = state.take_host();
     let lift = state.lift.take();
     state.notified = true;
     if state.callers() == 0 {

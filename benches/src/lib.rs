@@ -1,4 +1,8 @@
-//! What the benchmarks share: contenders that take turns, on CPU time.
+//! What the benchmarks share: contenders that take turns, on CPU time, what they do, and the least that it can cost.
+
+pub mod allocations;
+pub mod floor;
+pub mod work;
 
 use rustix::time::{ClockId, clock_gettime};
 

@@ -6,76 +6,18 @@
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::hint::black_box;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 
-use ahash::RandomState;
+use benches::Contest;
+use benches::floor::Floor;
+use benches::work::{drive, work};
 use futures_util::future::{FutureExt as _, Shared};
-use hashbrown::HashTable;
 use parking_lot::Mutex;
-use reducer_benches::Contest;
 use reducer_core::{Reducer, reduceable};
 use tokio::runtime::{Builder, Runtime};
-
-/// Suspends so often, having woken itself, and gives `value`.
-struct Work {
-    suspensions: u32,
-    value: u64,
-}
-
-fn work(value: u64, suspensions: u32) -> Work {
-    Work { suspensions, value }
-}
-
-impl Future for Work {
-    type Output = Arc<u64>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Arc<u64>> {
-        if self.suspensions == 0 {
-            return Poll::Ready(Arc::new(black_box(self.value)));
-        }
-        self.suspensions -= 1;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
-
-/// Polls until ready, with a waker that does nothing: what is measured is the call, not an executor.
-fn drive<F: Future>(call: F) -> F::Output {
-    let mut call = pin!(call);
-    let mut cx = Context::from_waker(Waker::noop());
-    loop {
-        if let Poll::Ready(value) = call.as_mut().poll(&mut cx) {
-            return value;
-        }
-    }
-}
-
-/// The least a leader must do: one hash, one lock, an insert, one allocation, a remove.
-struct Floor {
-    hasher: RandomState,
-    rows: Mutex<HashTable<(u64, Arc<u64>)>>,
-}
-
-impl Floor {
-    fn new() -> Self {
-        Self { hasher: RandomState::new(), rows: Mutex::new(HashTable::new()) }
-    }
-
-    async fn call(&self, key: u64, work: impl Future<Output = Arc<u64>>) -> Arc<u64> {
-        let hash = self.hasher.hash_one(key);
-        let flight = Arc::new(key);
-        self.rows.lock().insert_unique(hash, (hash, flight), |row| row.0);
-        let value = work.await;
-        let mut rows = self.rows.lock();
-        if let Ok(row) = rows.find_entry(hash, |row| *row.1 == key) {
-            row.remove();
-        }
-        value
-    }
-}
 
 /// What one would write by hand, to survive the leader.
 type Boxed = Pin<Box<dyn Future<Output = Arc<u64>> + Send>>;
@@ -106,14 +48,13 @@ async fn by_attribute(key: u64, suspensions: u32) -> Arc<u64> {
 
 /// W1 and W2: one caller, a key of its own each time.
 fn uncontended(title: &'static str, suspensions: u32, calls: u64) -> Contest {
-    let floor = Floor::new();
+    let floor = Floor::default();
     let reducer = Reducer::new();
     let boxing = Reducer::new();
     let shared = SharedMap::default();
-    let peer = singleflight_async::SingleFlight::<u64, Arc<u64>>::new();
     let runtime = current_thread();
     let each = move |mut call: Box<dyn FnMut(u64)>| move || (0..calls).for_each(&mut call);
-    Contest::new(title)
+    let contest = Contest::new(title)
         .with(
             "floor 2: hash, lock, insert, remove",
             each(Box::new(move |key| {
@@ -156,13 +97,18 @@ fn uncontended(title: &'static str, suspensions: u32, calls: u64) -> Contest {
             each(Box::new(move |key| {
                 black_box(drive(shared.call(key, work(key, suspensions))));
             })),
-        )
-        .with(
+        );
+    #[cfg(feature = "peers")]
+    let contest = {
+        let peer = singleflight_async::SingleFlight::<u64, Arc<u64>>::new();
+        contest.with(
             "singleflight-async",
             each(Box::new(move |key| {
                 black_box(drive(peer.work(key, || work(key, suspensions))));
             })),
         )
+    };
+    contest
 }
 
 fn current_thread() -> Runtime {
@@ -230,12 +176,10 @@ fn fan_in(title: &'static str, callers: usize, events: usize) -> Contest {
         });
     }
     let runtime = || current_thread();
-    let (bare, ours, attribute, shared, peer) =
-        (runtime(), runtime(), runtime(), runtime(), runtime());
+    let (bare, ours, attribute, shared) = (runtime(), runtime(), runtime(), runtime());
     let reducer = Reducer::new();
     let map = Arc::new(SharedMap::default());
-    let flights = Arc::new(singleflight_async::SingleFlight::<u64, Arc<u64>>::new());
-    Contest::new(title)
+    let contest = Contest::new(title)
         .with("bare waiters, woken once", move || {
             crowd(&bare, callers, events, |happened| async move { happened.nth(events).await });
         })
@@ -253,13 +197,19 @@ fn fan_in(title: &'static str, callers: usize, events: usize) -> Contest {
                 let map = Arc::clone(&map);
                 async move { map.call(7, after_events(happened, events)).await }
             });
-        })
-        .with("singleflight-async", move || {
+        });
+    #[cfg(feature = "peers")]
+    let contest = {
+        let peer = runtime();
+        let flights = Arc::new(singleflight_async::SingleFlight::<u64, Arc<u64>>::new());
+        contest.with("singleflight-async", move || {
             crowd(&peer, callers, events, |happened| {
                 let flights = Arc::clone(&flights);
                 async move { flights.work(7, || after_events(happened, events)).await }
             });
         })
+    };
+    contest
 }
 
 #[reduceable(key = ())]
@@ -320,11 +270,10 @@ fn zipf(title: &'static str, calls: usize) -> Contest {
         tokio::task::yield_now().await;
         Arc::new(key)
     }
-    let floor = Arc::new(Floor::new());
+    let floor = Arc::new(Floor::default());
     let reducer = Reducer::new();
     let map = Arc::new(SharedMap::default());
-    let flights = Arc::new(singleflight_async::SingleFlight::<u64, Arc<u64>>::new());
-    Contest::new(title)
+    let contest = Contest::new(title)
         .with(
             "floor 2, every call for itself",
             tasks(&keys, move |key| {
@@ -345,14 +294,19 @@ fn zipf(title: &'static str, calls: usize) -> Contest {
                 let map = Arc::clone(&map);
                 async move { map.call(key, yielding(key)).await }
             }),
-        )
-        .with(
+        );
+    #[cfg(feature = "peers")]
+    let contest = {
+        let flights = Arc::new(singleflight_async::SingleFlight::<u64, Arc<u64>>::new());
+        contest.with(
             "singleflight-async",
             tasks(&keys, move |key| {
                 let flights = Arc::clone(&flights);
                 async move { flights.work(key, || yielding(key)).await }
             }),
         )
+    };
+    contest
 }
 
 /// Blocking, uncontended.

@@ -6,22 +6,21 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::hint::black_box;
-use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_buffered::BufferedStreamExt as _;
+use benches::{Contest, cpu_ns};
 use futures_util::{StreamExt, stream};
-use governor::{Quota, RateLimiter};
-use leaky_bucket::RateLimiter as LeakyBucket;
-use reducer_benches::{Contest, cpu_ns};
 use reducer_core::Meter;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, LocalSet};
+
+#[cfg(feature = "peers")]
+mod peers;
 
 const LIMIT: usize = 64;
 
@@ -116,22 +115,19 @@ fn each(title: &'static str, jobs: u64, suspensions: u32) -> Contest {
         )
 }
 
+async fn drain(mut results: impl futures_util::Stream<Item = u64> + Unpin) {
+    while let Some(result) = results.next().await {
+        black_box(result);
+    }
+}
+
 /// A: so many jobs, results as they come.
 fn streams(title: &'static str, jobs: u64, suspensions: u32) -> Contest {
     let job = move |value| Job { suspensions, value };
-    async fn drain(mut results: impl futures_util::Stream<Item = u64> + Unpin) {
-        while let Some(result) = results.next().await {
-            black_box(result);
-        }
-    }
     let input = move || stream::iter(0..jobs).map(job);
-    Contest::new(title)
+    let contest = Contest::new(title)
         .with("buffer_unordered", on_runtime(move || drain(input().buffer_unordered(LIMIT))))
         .with("amap", on_runtime(move || drain(Meter::new().max_at_once(LIMIT).amap(0..jobs, job))))
-        .with(
-            "futures-buffered, unordered",
-            on_runtime(move || drain(Box::pin(input().buffered_unordered(LIMIT)))),
-        )
         .with("buffered", on_runtime(move || drain(input().buffered(LIMIT))))
         .with(
             "run_all, which collects",
@@ -139,11 +135,10 @@ fn streams(title: &'static str, jobs: u64, suspensions: u32) -> Contest {
                 let meter = Meter::new().max_at_once(LIMIT);
                 black_box(meter.run_all((0..jobs).map(job)).await);
             }),
-        )
-        .with(
-            "futures-buffered, ordered",
-            on_runtime(move || drain(Box::pin(input().buffered_ordered(LIMIT)))),
-        )
+        );
+    #[cfg(feature = "peers")]
+    let contest = peers::streams(contest, jobs, suspensions);
+    contest
 }
 
 /// How starts came, in a row of the table.
@@ -207,30 +202,8 @@ fn rates(asked: u32, seconds: f64, callers: usize) {
         async move { drop(meter.acquire().await) }
     })
     .print("Meter", asked);
-    let quota = NonZeroU32::new(asked).expect("some are asked for");
-    for burst in [1, 5] {
-        let burst = NonZeroU32::new(burst).expect("it is not zero");
-        let governor = Arc::new(RateLimiter::direct(Quota::per_second(quota).allow_burst(burst)));
-        pace(callers, jobs, move || {
-            let governor = Arc::clone(&governor);
-            async move { governor.until_ready().await }
-        })
-        .print(&format!("governor, burst {burst}"), asked);
-    }
-    // It counts in milliseconds.
-    let refill = asked.div_ceil(1_000);
-    let bucket = LeakyBucket::builder()
-        .initial(refill as usize)
-        .max(refill as usize)
-        .refill(refill as usize)
-        .interval(Duration::from_secs(1) * refill / asked)
-        .build();
-    let bucket = Arc::new(bucket);
-    pace(callers, jobs, move || {
-        let bucket = Arc::clone(&bucket);
-        async move { bucket.acquire_one().await }
-    })
-    .print("leaky-bucket", asked);
+    #[cfg(feature = "peers")]
+    peers::rates(asked, jobs, callers);
 }
 
 fn main() {

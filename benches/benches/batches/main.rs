@@ -4,47 +4,24 @@
 //! a workload take turns in every round, on CPU time, and the medians are shown as ratios to the first.
 //! `-- --smoke` runs each once.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::collections::HashMap;
-use std::convert::Infallible;
 use std::future::Future;
 use std::hint::black_box;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
+use benches::{Contest, allocations};
 use futures_util::future::join_all;
-use reducer_benches::Contest;
 use reducer_core::Aggregator;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
+#[cfg(feature = "peers")]
+mod peers;
+
 const BATCH: usize = 100;
 const LEEWAY: Duration = Duration::from_millis(10);
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-#[allow(unsafe_code, reason = "a counting allocator hands everything to the system's")]
-// SAFETY: every call goes to `System` unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// How callers come.
 #[derive(Clone, Copy, PartialEq)]
@@ -129,91 +106,12 @@ fn hand_rolled() -> mpsc::UnboundedSender<Letter> {
     sender
 }
 
-struct Doubles;
-
-impl async_graphql::dataloader::Loader<u64> for Doubles {
-    type Value = u64;
-    type Error = Infallible;
-
-    async fn load(&self, keys: &[u64]) -> Result<HashMap<u64, u64>, Infallible> {
-        Ok(keys.iter().copied().zip(double_all(keys)).collect())
-    }
-}
-
-impl dataloader::BatchFn<u64, u64> for Doubles {
-    async fn load(&mut self, keys: &[u64]) -> HashMap<u64, u64> {
-        keys.iter().copied().zip(double_all(keys)).collect()
-    }
-}
-
-impl ultra_batch::Executor for Doubles {
-    type Value = u64;
-    type Result = u64;
-    type Error = Infallible;
-
-    async fn execute(&self, keys: Vec<u64>) -> Result<Vec<u64>, Infallible> {
-        Ok(double_all(&keys).collect())
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Processor;
-
-impl batch_aint_one::Processor for Processor {
-    type Key = ();
-    type Input = u64;
-    type Output = u64;
-    type Error = String;
-    type Resources = ();
-
-    async fn acquire_resources(&self, (): ()) -> Result<(), String> {
-        Ok(())
-    }
-
-    async fn process(
-        &self,
-        (): (),
-        keys: impl Iterator<Item = u64> + Send,
-        (): (),
-    ) -> Result<Vec<u64>, String> {
-        Ok(keys.map(|key| key * 2).collect())
-    }
-}
-
 fn batching(title: &'static str, threads: usize, shape: Shape, count: u64) -> Contest {
     let runtime = Arc::new(runtime(threads));
     let _inside = runtime.enter();
     let by_hand = hand_rolled();
     let ours = aggregator();
-    let graphql = Arc::new(
-        async_graphql::dataloader::DataLoader::new(Doubles, tokio::spawn)
-            .delay(LEEWAY)
-            .max_batch_size(BATCH),
-    );
-    let loader = dataloader::non_cached::Loader::new(Doubles).with_max_batch_size(BATCH);
-    let executor = Arc::new(
-        ultra_batch::BatchExecutor::build(Doubles)
-            .delay_duration(LEEWAY)
-            .eager_batch_size(Some(BATCH))
-            .finish(),
-    );
-    let batcher = batch_aint_one::Batcher::builder()
-        .name("doubles")
-        .processor(Processor)
-        .limits(
-            batch_aint_one::Limits::builder()
-                .max_batch_size(BATCH)
-                .max_key_concurrency(1_000)
-                .max_key_queued_items(1_000_000)
-                .max_items_awaiting_worker(1_000_000)
-                .build(),
-        )
-        .batching_policy(batch_aint_one::BatchingPolicy::Duration(
-            LEEWAY,
-            batch_aint_one::OnFull::Process,
-        ))
-        .build();
-    Contest::new(title)
+    let contest = Contest::new(title)
         .with(
             "mpsc and oneshot by hand",
             loads(&runtime, shape, count, move |key| {
@@ -238,35 +136,10 @@ fn batching(title: &'static str, threads: usize, shape: Shape, count: u64) -> Co
                 tokio::task::yield_now().await;
                 key * 2
             }),
-        )
-        .with(
-            "async-graphql's DataLoader",
-            loads(&runtime, shape, count, move |key| {
-                let graphql = Arc::clone(&graphql);
-                async move { graphql.load_one(key).await.expect("it cannot fail").unwrap_or(0) }
-            }),
-        )
-        .with(
-            "dataloader, not cached",
-            loads(&runtime, shape, count, move |key| {
-                let loader = loader.clone();
-                async move { loader.load(key).await }
-            }),
-        )
-        .with(
-            "ultra-batch's BatchExecutor",
-            loads(&runtime, shape, count, move |key| {
-                let executor = Arc::clone(&executor);
-                async move { executor.execute(key).await.expect("it cannot fail").unwrap_or(0) }
-            }),
-        )
-        .with(
-            "batch-aint-one",
-            loads(&runtime, shape, count, move |key| {
-                let batcher = batcher.clone();
-                async move { batcher.add((), key).await.expect("it cannot fail") }
-            }),
-        )
+        );
+    #[cfg(feature = "peers")]
+    let contest = peers::enter(contest, &runtime, shape, count);
+    contest
 }
 
 fn aggregator() -> Aggregator<u64, u64> {
@@ -296,14 +169,14 @@ fn crowds(scale: u64) -> Contest {
 }
 
 /// What the library allocates for a call, in batches of 100. The runtime's own task for a batch is counted with it.
-fn allocations() {
+fn allocated() {
     let runtime = Arc::new(runtime(1));
     let ours = aggregator();
     let calls = 10_000;
     runtime.block_on(async {
         for round in 0..2 {
             let mut waiting: Vec<_> = (0..calls).map(|key| ours.call(key)).collect();
-            let before = ALLOCATIONS.load(Relaxed);
+            let before = allocations::allocations();
             // Arrive, under no executor of their own: `join_all` allocates for each future.
             std::future::poll_fn(|cx| {
                 for call in &mut waiting {
@@ -316,7 +189,7 @@ fn allocations() {
                 tokio::task::yield_now().await;
             }
             tokio::task::yield_now().await;
-            let allocated = ALLOCATIONS.load(Relaxed) - before;
+            let allocated = allocations::allocations() - before;
             for call in waiting {
                 assert!(call.await.is_ok());
             }
@@ -349,6 +222,6 @@ fn main() {
         }
     }
     if wanted.is_empty() || wanted.iter().any(|name| *name == "allocations") {
-        allocations();
+        allocated();
     }
 }

@@ -501,10 +501,11 @@ impl<'a> Seat<'a> {
         let old = state.register(waiter, side, waker);
         let calls = state.notified.then(|| state.call());
         drop(state);
-        drop(old);
         if let Some(calls) = calls {
             calls.make_for(flight);
         }
+        // Last, for a waker's destructor may panic.
+        drop(old);
     }
 
     /// As `give_up`, for the flight's own task.
@@ -523,10 +524,10 @@ impl<'a> Seat<'a> {
         let old = state.more().host.replace(waker);
         let calls = state.notified.then(|| state.call());
         drop(state);
-        drop(old);
         if let Some(calls) = calls {
             calls.make_for(flight);
         }
+        drop(old);
         Poll::Pending
     }
 }

@@ -234,11 +234,14 @@ impl Core {
             Phase::Ending => return Join::Ending,
             Phase::Landed | Phase::Dropped => return Join::Over,
         }
-        if limit.is_some_and(|limit| state.followers as usize >= limit) {
+        // The count itself is a limit too: callers that are forgotten never leave it.
+        let room = limit.map_or(u32::MAX, |limit| u32::try_from(limit).unwrap_or(u32::MAX));
+        if state.followers >= room {
             return Join::Full;
         }
         state.followers += 1;
-        state.joined += 1;
+        // Those who have left are in it, so a flight that lasts may come to the end of it.
+        state.joined = state.joined.saturating_add(1);
         if state.lift.is_none() {
             state.lift = lift();
         }
@@ -670,4 +673,35 @@ pub(crate) fn host_is_gone(flight: &Hold, rows: &dyn Rows) {
         drop(state);
     }
     quietly(|| drop((host, lift)));
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{Core, Join, Log};
+    use crate::flight::Site;
+
+    fn core(followers: u32, joined: u32) -> Core {
+        let core = Core::new(0, Site::Open(|| "test"), false, None, Log::default());
+        let mut state = core.lock();
+        (state.followers, state.joined) = (followers, joined);
+        drop(state);
+        core
+    }
+
+    #[test]
+    fn a_flight_with_four_billion_followers_is_full() {
+        let core = core(u32::MAX - 1, 0);
+        assert!(matches!(core.join(None, || None), Join::Joined));
+        for limit in [None, Some(usize::MAX)] {
+            assert!(matches!(core.join(limit, || None), Join::Full));
+        }
+        assert_eq!(core.lock().followers, u32::MAX);
+    }
+
+    #[test]
+    fn a_flight_that_four_billion_have_come_to_and_left_takes_more() {
+        let core = core(0, u32::MAX);
+        assert!(matches!(core.join(None, || None), Join::Joined));
+        assert_eq!((core.lock().followers, core.joined()), (1, u32::MAX));
+    }
 }

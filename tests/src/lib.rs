@@ -1,8 +1,10 @@
 //! What the tests share: futures polled by hand, gates opened by hand, user code that panics when told to.
 
 pub mod allocations;
+mod programs;
 mod runs;
 
+pub use programs::programs;
 pub use runs::{begin, count_run, runs};
 
 use std::future::Future;

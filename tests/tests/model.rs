@@ -1,5 +1,6 @@
-//! Random programs of call, poll, drop, `mem::forget`, `forget`, complete and panic, held against a
-//! reference model after every step: what a flight is, in forty lines without concurrency.
+//! Random programs of call, poll, drop, `mem::forget`, `forget`, complete, panic and time out, held against a
+//! reference model after every step: what a flight is, in fifty lines without concurrency. With threads:
+//! `linearisable`.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -7,12 +8,19 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use reducer_core::{ReduceError, Reduced, Reducer, Role};
-use reducer_tests::{ByHand, Count, Dice, DropCounts};
+use reducer_tests::{ByHand, Count, Dice, DropCounts, programs};
+use tokio::runtime::Runtime;
 
 const KEYS: usize = 3;
+const STEPS: usize = 120;
+/// What a flight has, in milliseconds, where time is limited.
+const PATIENCE: u64 = 5;
+/// More callers than these may move a flight to a task of its own, which the model does not know.
+const CROWD: usize = 16;
 
 /// What the work of one flight does when it is polled next.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,6 +28,8 @@ enum Cue {
     Wait,
     Complete,
     Panic,
+    /// Nothing, but its time is over.
+    TimeOut,
 }
 
 /// The works' side: cues given and wakers left, by flight.
@@ -52,6 +62,7 @@ impl Stage {
                     drop(cues);
                     resume_unwind(Box::new("on cue"))
                 }
+                Cue::TimeOut => unreachable!("never given"),
             }
         })
     }
@@ -73,13 +84,22 @@ impl Stage {
 struct Model {
     rows: HashMap<usize, usize>,
     flights: Vec<ModelFlight>,
+    patience: Option<u64>,
+    now: u64,
 }
 
 struct ModelFlight {
     key: usize,
     callers: usize,
     cue: Cue,
+    deadline: Option<u64>,
     over: bool,
+}
+
+impl ModelFlight {
+    fn is_late(&self, now: u64) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
 }
 
 impl Model {
@@ -90,17 +110,23 @@ impl Model {
             return (flight, Role::Joined);
         }
         let flight = self.flights.len();
-        self.flights.push(ModelFlight { key, callers: 1, cue: Cue::Wait, over: false });
+        let deadline = self.patience.map(|patience| self.now + patience);
+        let cue = Cue::Wait;
+        self.flights.push(ModelFlight { key, callers: 1, cue, deadline, over: false });
         self.rows.insert(key, flight);
         (flight, Role::Led)
     }
 
     /// A caller that is aboard is polled: whether the flight is over by the end of the poll.
     fn poll(&mut self, flight: usize) -> Option<Cue> {
-        let cue = self.flights[flight].cue;
-        if cue == Cue::Wait {
-            return None;
-        }
+        let cue = match &self.flights[flight] {
+            ModelFlight { cue: Cue::Wait, .. } if self.flights[flight].is_late(self.now) => {
+                Cue::TimeOut
+            }
+            ModelFlight { cue: Cue::Wait, .. } => return None,
+            ModelFlight { cue, .. } => *cue,
+        };
+        self.flights[flight].cue = cue;
         self.end(flight);
         Some(cue)
     }
@@ -129,23 +155,38 @@ struct Caller<'r> {
     aboard: Option<(usize, Role)>,
 }
 
-fn run(seed: u64, steps: usize) {
-    let reducer = &*Box::leak(Box::new(Reducer::new()));
+/// tokio's clock, paused: it goes on when it is told.
+fn clock() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}
+
+fn run(seed: u64) {
+    let patience = (seed % 2 == 0).then_some(PATIENCE);
+    let clock = patience.map(|_| clock());
+    let _entered = clock.as_ref().map(Runtime::enter);
+    let reducer = Reducer::builder();
+    let reducer = match patience {
+        Some(patience) => reducer.timeout(Duration::from_millis(patience)),
+        None => reducer,
+    };
+    let reducer = &*Box::leak(Box::new(reducer.build()));
     let (stage, dropped) = (Stage::default(), Count::new());
     let mut dice = Dice::new(seed);
-    let mut model = Model::default();
+    let mut model = Model { patience, ..Model::default() };
     let mut callers: Vec<Caller<'_>> = Vec::new();
 
-    for _ in 0..steps {
+    for _ in 0..STEPS {
         let pick = |dice: &mut Dice, n: usize| if n == 0 { None } else { Some(dice.below(n)) };
-        match dice.below(12) {
+        match dice.below(13) {
             0..=3 => {
                 let key = dice.below(KEYS);
                 let task = ByHand::new(call(reducer, key, &stage, &dropped));
                 callers.push(Caller { key, task, aboard: None });
             }
             4..=7 => {
-                if let Some(at) = pick(&mut dice, callers.len()) {
+                if let Some(at) = pick(&mut dice, callers.len())
+                    && (callers[at].aboard.is_some() || reducer.callers(&callers[at].key) < CROWD)
+                {
                     poll(&mut callers, at, &mut model);
                 }
             }
@@ -169,6 +210,21 @@ fn run(seed: u64, steps: usize) {
             10 => {
                 let key = dice.below(KEYS);
                 assert_eq!(reducer.forget(&key), model.rows.remove(&key).is_some());
+            }
+            11 => {
+                if let Some(clock) = &clock {
+                    let millis = 1 + dice.below(3) as u64;
+                    clock.block_on(tokio::time::advance(Duration::from_millis(millis)));
+                    model.now += millis;
+                    for caller in &callers {
+                        if caller
+                            .aboard
+                            .is_some_and(|(flight, _)| model.flights[flight].is_late(model.now))
+                        {
+                            assert!(caller.task.is_woken(), "a caller slept through the clock");
+                        }
+                    }
+                }
             }
             _ => {
                 if let Some(flight) = pick(&mut dice, model.flights.len())
@@ -234,6 +290,7 @@ fn poll(callers: &mut Vec<Caller<'_>>, at: usize, model: &mut Model) -> bool {
             assert_eq!(panicked.message(), "on cue");
         }
         (Some(Cue::Panic), Err(_)) => {}
+        (Some(Cue::TimeOut), Ok(Poll::Ready(Err(ReduceError::TimedOut(_))))) => {}
         (cue, polled) => panic!("flight {flight}, {cue:?}: got {polled:?}"),
     }
     callers.swap_remove(at);
@@ -255,10 +312,5 @@ fn check(reducer: &Reducer, model: &Model, stage: &Stage, dropped: &Count) {
 
 #[test]
 fn random_programs_do_what_the_model_does() {
-    for seed in 0..3_000 {
-        if let Err(payload) = catch_unwind(|| run(seed, 120)) {
-            eprintln!("seed {seed}");
-            resume_unwind(payload);
-        }
-    }
+    programs(300_000, STEPS as u64, run);
 }

@@ -15,9 +15,10 @@ use std::hash::{Hash, Hasher};
 use std::mem;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _, poll_fn};
 use reducer_core::{ReduceError, Reduced, Reducer, Role};
@@ -301,10 +302,10 @@ fn act(
             9 if !held.is_empty() => world.shared.lock().unwrap().push(held.swap_remove(at)),
             9 | 10 => {
                 let other = world.shared.lock().unwrap().pop();
-                if let Some(mut other) = other {
-                    if other.task.poll().is_pending() {
-                        held.push(other);
-                    }
+                if let Some(mut other) = other
+                    && other.task.poll().is_pending()
+                {
+                    held.push(other);
                 }
             }
             11 => {
@@ -342,21 +343,25 @@ fn run(runtime: &Runtime, seed: u64) {
     // Without a runtime no flight has a task of its own, and nobody but the callers can move it.
     let is_alone = seed & 1 == 0;
     let (mut held, mut forgets) = (Vec::new(), Vec::new());
+    let all_here = Barrier::new(THREADS);
     thread::scope(|threads| {
         let actors: Vec<_> = (0..THREADS)
             .map(|thread| {
                 let calls = thread * STEPS..(thread + 1) * STEPS;
-                let (world, dice) = (&world, Dice::new(dice.below(usize::MAX) as u64));
+                let (world, all_here) = (&world, &all_here);
+                let dice = Dice::new(dice.below(usize::MAX) as u64);
                 threads.spawn(move || {
                     let _entered = (!is_alone).then(|| runtime.enter());
+                    all_here.wait();
                     act(world, calls, dice)
                 })
             })
             .collect();
         // Threads that wait for a flight need somebody to wake its work.
         while !actors.iter().all(thread::ScopedJoinHandle::is_finished) {
-            world.wake_one(0);
-            thread::yield_now();
+            if !world.wake_one(0) {
+                thread::sleep(Duration::from_micros(20));
+            }
         }
         for actor in actors {
             let (left, forgot) = actor.join().unwrap_or_else(|payload| resume_unwind(payload));

@@ -220,6 +220,38 @@ fn callers_on_a_living_runtime_are_answered_when_another_dies() {
     }
 }
 
+/// Futures may be carried out of the runtime that their flight has a task in, and outlive it.
+#[test]
+fn callers_that_outlive_the_runtime_of_their_flights_task_go_on_without_it() {
+    let reducer = Reducer::new();
+    let gate = Gate::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let entered = runtime.enter();
+    let mut callers: Vec<_> = (0..40)
+        .map(|_| {
+            let gate = gate.clone();
+            ByHand::new(reducer.reduce_with(1, || async move {
+                gate.pass().await;
+                gate.pass().await;
+                7
+            }))
+        })
+        .collect();
+    for caller in &mut callers {
+        caller.pending();
+    }
+    // So many are not all woken for nothing: the flight gets a task, which never runs.
+    gate.open();
+    assert!(!callers.iter().any(ByHand::is_woken));
+    drop(entered);
+    drop(runtime);
+    assert!(callers.iter().all(ByHand::is_woken));
+    assert!(settle(&mut callers).iter().all(Option::is_none));
+    gate.open();
+    assert!(settle(&mut callers).iter().all(|value| *value == Some(7)));
+    assert_eq!(reducer.in_flight(), 0);
+}
+
 #[test]
 fn callers_who_never_stop_coming_do_not_keep_the_first_from_its_answer() {
     let reducer = Reducer::new();

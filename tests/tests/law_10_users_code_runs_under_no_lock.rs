@@ -338,3 +338,19 @@ fn the_last_caller_may_leave_while_its_thread_unwinds() {
     });
     assert_eq!((message.as_str(), dropped.get(), reducer.in_flight()), ("the first", 1, 0));
 }
+
+#[test]
+fn a_wrapped_function_that_panics_as_it_is_dropped_costs_its_last_call_alone() {
+    let reducer = Reducer::new();
+    let fuse = Touchy::new(1, At::Drop, 1);
+    let wrapped = reducer.wrap(move |id: u64| {
+        let _fuse = &fuse;
+        async move { id }
+    });
+    let mut call = ByHand::new(wrapped(7));
+    drop(wrapped);
+    // The call leads by now, and has yet to be polled as the leader.
+    assert_eq!(panics(|| call.poll()), "touched at Drop");
+    drop(call);
+    assert_eq!(reducer.in_flight(), 0);
+}

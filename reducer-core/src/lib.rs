@@ -103,6 +103,10 @@ mod key;
 pub mod macro_support;
 #[cfg(all(feature = "tokio", not(loom)))]
 mod meter;
+#[cfg(loom)]
+#[doc(hidden)]
+#[allow(dead_code, reason = "some of the gate is for forms that need tokio")]
+pub mod meter;
 mod reducer;
 mod registry;
 mod sync;

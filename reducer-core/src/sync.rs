@@ -6,6 +6,8 @@
 #[cfg(not(loom))]
 mod imp {
     pub(crate) use std::sync::atomic::{AtomicBool, Ordering};
+    #[cfg(feature = "tokio")]
+    pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize};
     pub(crate) use std::thread::{self, Thread};
     pub(crate) use std::thread_local;
 
@@ -48,7 +50,7 @@ mod imp {
         };
     }
     pub(crate) use access;
-    pub(crate) use loom::sync::atomic::{AtomicBool, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
     pub(crate) use loom::thread::{self, Thread};
     pub(crate) use loom::thread_local;
 

@@ -31,15 +31,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until};
-
 use super::pacer::{PER_NANO, Pacer, Ticks, ticks};
+use super::timer::{Instant, Sleep, sleep_until};
 use crate::flight::quietly;
-use crate::sync::Mutex;
+use crate::sync::{AtomicU64, AtomicUsize, Mutex};
 
 /// What all handles of a meter share.
 #[derive(Debug)]

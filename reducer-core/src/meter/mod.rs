@@ -15,6 +15,7 @@
 //! | file | what |
 //! |---|---|
 //! | `pacer.rs` | when the next start may be: arithmetic (law 2) |
+//! | `timer.rs` | tokio's clock, apart for the models |
 //! | `gate.rs` | places, and the lines in front of them: all that is shared (laws 1, 3, 5) |
 //! | `jobs.rs` | futures side by side in one task |
 //! | `drive.rs` | input → gate → job → output |
@@ -26,22 +27,33 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-mod drive;
 mod gate;
-mod here;
-mod jobs;
-mod keyed;
 mod pacer;
+mod timer;
+
+#[cfg(not(loom))]
+mod drive;
+#[cfg(not(loom))]
+mod here;
+#[cfg(not(loom))]
+mod jobs;
+#[cfg(not(loom))]
+mod keyed;
+#[cfg(not(loom))]
 mod run;
+#[cfg(not(loom))]
 mod spawned;
 
+#[cfg(not(loom))]
 pub use drive::{Here, Items};
 use gate::{Entrance, Gate, Place};
+#[cfg(not(loom))]
 pub use keyed::KeyedMeter;
+#[cfg(not(loom))]
 pub use run::{Amap, Indexed};
+#[cfg(not(loom))]
 pub use spawned::{InTasks, Spawned};
+use timer::Instant;
 
 /// How late the schedule may lie behind by default: some ticks of tokio's clock.
 const CATCH_UP: Duration = Duration::from_millis(5);
@@ -82,6 +94,7 @@ impl Meter {
     /// assert_eq!(hosts.len(), 0);
     /// # }
     /// ```
+    #[cfg(not(loom))]
     pub fn keyed<K>(make: impl Fn(&K) -> Meter + Send + Sync + 'static) -> KeyedMeter<K> {
         KeyedMeter::new(Box::new(make))
     }

@@ -1,51 +1,16 @@
-//! Every interleaving of small programs over flight and registry, by loom.
-//!
-//! `RUSTFLAGS="--cfg loom" cargo test -p reducer-core --no-default-features --test loom --release`
-#![cfg(loom)]
+//! Flights and the registry.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use loom::future::{AtomicWaker, block_on};
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
-use reducer_core::{ReduceError, Reducer};
+use reducer_core::{ReduceError, Reducer, Role};
 
-/// Two or three threads, all interleavings with at most so many forced switches.
-fn model(preemptions: usize, program: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.check(program);
-}
-
-/// Counts works that run at the same time, and catches two of one key.
-#[derive(Clone, Default)]
-struct Runs(Arc<(AtomicUsize, AtomicUsize)>);
-
-struct Running(Runs);
-
-impl Runs {
-    fn begin(&self) -> Running {
-        self.0.0.fetch_add(1, SeqCst);
-        assert_eq!(self.0.1.fetch_add(1, SeqCst), 0, "two leaders at once");
-        Running(self.clone())
-    }
-
-    fn total(&self) -> usize {
-        self.0.0.load(SeqCst)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // A destructor that takes its time: whoever may start now does.
-        thread::yield_now();
-        self.0.0.1.fetch_sub(1, SeqCst);
-    }
-}
+use crate::{Runs, model, poll_once};
 
 /// Ready when it is told, by loom's own waker cell.
 #[derive(Clone)]
@@ -96,10 +61,6 @@ fn work(runs: &Runs) -> impl Future<Output = usize> + Send + 'static {
     }
 }
 
-fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
-}
-
 /// The canary: look and insert without a lock in between. If the models can't catch this they catch nothing.
 #[test]
 #[should_panic(expected = "two leaders at once")]
@@ -135,6 +96,26 @@ fn two_callers_never_run_at_once_and_both_have_the_value() {
         other.join().unwrap();
         assert!((1..=2).contains(&runs.total()));
         assert_eq!(reducer.in_flight(), 0);
+    });
+}
+
+/// Of two callers the follower was in the only flight that there ever was.
+#[test]
+fn whoever_sees_the_outcome_finds_the_key_free() {
+    model(3, || {
+        let reducer = Reducer::new();
+        let call = {
+            let (reducer, runs) = (reducer.clone(), Runs::default());
+            move || {
+                let done = block_on(reducer.try_reduce(1, work(&runs))).unwrap();
+                if done.role == Role::Joined {
+                    assert_eq!(reducer.in_flight(), 0);
+                }
+            }
+        };
+        let other = thread::spawn(call.clone());
+        call();
+        other.join().unwrap();
     });
 }
 
@@ -340,82 +321,4 @@ fn a_ring_of_two_threads_never_hangs() {
         other.join().unwrap();
         assert_eq!(reducer.in_flight(), 0);
     });
-}
-
-mod batches {
-    //! The hand-over of answers in a batch: callers that come, poll, leave, and the task that answers.
-
-    use super::*;
-    use reducer_core::batch::AggregateError;
-    use reducer_core::batch::door::Batch;
-
-    /// A seat as a future.
-    struct Seat(Batch, usize);
-
-    impl Future for Seat {
-        type Output = Result<u64, AggregateError<std::convert::Infallible>>;
-
-        fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-            self.0.poll(self.1, cx)
-        }
-    }
-
-    fn board(batch: &Batch, arg: u64) -> Seat {
-        Seat(batch.clone(), batch.board(arg, Waker::noop().clone()))
-    }
-
-    #[test]
-    fn an_answer_is_never_slept_through() {
-        model(3, || {
-            let batch = Batch::new();
-            let (first, second) = (board(&batch, 1), board(&batch, 2));
-            let task = thread::spawn(move || {
-                let args = batch.depart();
-                batch.deal(args.into_iter().map(|arg| arg * 10).collect());
-            });
-            let other = thread::spawn(move || assert_eq!(block_on(second).unwrap(), 20));
-            assert_eq!(block_on(first).unwrap(), 10);
-            task.join().unwrap();
-            other.join().unwrap();
-        });
-    }
-
-    #[test]
-    fn who_leaves_takes_nobodys_answer_along() {
-        model(3, || {
-            let batch = Batch::new();
-            let (first, second) = (board(&batch, 1), board(&batch, 2));
-            let leaver = {
-                let (batch, seat) = (batch.clone(), first.1);
-                thread::spawn(move || batch.leave(seat))
-            };
-            let args = batch.depart();
-            let asked = args.len();
-            batch.deal(args.into_iter().map(|arg| arg * 10).collect());
-            let had_not_departed = leaver.join().unwrap();
-            assert_eq!(asked, if had_not_departed { 1 } else { 2 });
-            assert_eq!(block_on(second).unwrap(), 20);
-        });
-    }
-
-    #[test]
-    fn slots_answered_as_the_batch_closes_are_answered_or_closed() {
-        model(3, || {
-            let batch = Batch::new();
-            let (first, second) = (board(&batch, 1), board(&batch, 2));
-            assert_eq!(batch.depart(), [1, 2]);
-            let task = {
-                let (batch, seat) = (batch.clone(), first.1);
-                thread::spawn(move || batch.answer(seat, 10))
-            };
-            let runtime = thread::spawn(move || batch.close());
-            match block_on(first) {
-                Ok(answer) => assert_eq!(answer, 10),
-                Err(error) => assert!(matches!(error, AggregateError::Closed)),
-            }
-            assert!(matches!(block_on(second), Err(AggregateError::Closed)));
-            task.join().unwrap();
-            runtime.join().unwrap();
-        });
-    }
 }

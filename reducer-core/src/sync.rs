@@ -1,4 +1,5 @@
-//! The primitives everything else stands on: std's, or loom's when the models run.
+//! The primitives everything else stands on: std's, or loom's when the models run, or shuttle's (`loom` and `shuttle`
+//! both set) when they run by the dice.
 //!
 //! One difference from std: a lock is never poisoned. No user code runs under any lock of this crate
 //! (law 10), so a panic cannot leave what a lock guards half-changed.
@@ -42,32 +43,47 @@ mod imp {
 
 #[cfg(loom)]
 mod imp {
-    pub(crate) use loom::cell::UnsafeCell;
+    #[cfg(not(shuttle))]
+    use loom as tool;
+    #[cfg(shuttle)]
+    use shuttle as tool;
 
-    macro_rules! access {
-        ($cell:expr) => {
-            $cell.get_mut().deref()
-        };
-    }
-    pub(crate) use access;
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-    pub(crate) use loom::thread::{self, Thread};
-    pub(crate) use loom::thread_local;
-
-    pub(crate) use loom::sync::MutexGuard;
+    pub(crate) use tool::sync::MutexGuard;
+    pub(crate) use tool::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use tool::thread::{self, Thread};
+    pub(crate) use tool::thread_local;
 
     #[derive(Debug)]
-    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+    pub(crate) struct Mutex<T>(tool::sync::Mutex<T>);
 
     impl<T> Mutex<T> {
         pub(crate) fn new(value: T) -> Self {
-            Self(loom::sync::Mutex::new(value))
+            Self(tool::sync::Mutex::new(value))
         }
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().expect("no user code runs under a lock, so none is poisoned")
         }
     }
+
+    #[cfg(not(shuttle))]
+    pub(crate) use loom::cell::UnsafeCell;
+    #[cfg(shuttle)]
+    pub(crate) use std::cell::UnsafeCell;
+
+    #[cfg(not(shuttle))]
+    macro_rules! access {
+        ($cell:expr) => {
+            $cell.get_mut().deref()
+        };
+    }
+    #[cfg(shuttle)]
+    macro_rules! access {
+        ($cell:expr) => {
+            &mut *$cell.get()
+        };
+    }
+    pub(crate) use access;
 }
 
 pub(crate) use imp::*;

@@ -1,7 +1,7 @@
 //! Every interleaving of small programs, by loom. Each file begins with a race that is planted and must be caught.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p reducer-core --no-default-features --test loom --release`
-#![cfg(loom)]
+#![cfg(all(loom, not(shuttle)))]
 
 mod batches;
 mod flights;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use reducer_core::{AggregateError, Aggregator, Slot};
-use reducer_tests::{Count, Gate};
+use reducer_tests::{ByHand, Count, Gate};
 use tokio::time::{Instant, sleep};
 
 const LEEWAY: Duration = Duration::from_millis(100);
@@ -227,6 +227,33 @@ async fn if_all_leave_nothing_runs_and_the_next_call_has_a_window_of_its_own() {
     assert_eq!(start.elapsed(), LEEWAY);
     assert_eq!(*seen.lock().unwrap(), [[3]]);
     assert_eq!((squares.stats().abandoned, squares.stats().batches), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_runs_if_all_leave_a_full_batch_before_its_task_was_polled() {
+    let runs = Count::new();
+    let (plain, slots) = (runs.clone(), runs.clone());
+    let plain = Aggregator::builder().max_count(2).build(move |ns: Vec<u64>| {
+        plain.add();
+        async move { ns }
+    });
+    let slots = Aggregator::builder().max_count(2).build_slots(move |of: Vec<Slot<u64, u64>>| {
+        slots.add();
+        async move { drop(of) }
+    });
+    let mut plain_calls = [ByHand::new(plain.call(1)), ByHand::new(plain.call(2))];
+    for call in &mut plain_calls {
+        call.pending();
+    }
+    let mut slot_calls = [ByHand::new(slots.call(1)), ByHand::new(slots.call(2))];
+    for call in &mut slot_calls {
+        call.pending();
+    }
+    assert_eq!((plain.stats().running, slots.stats().running), (1, 1));
+    drop((plain_calls, slot_calls));
+    settle().await;
+    assert_eq!(runs.get(), 0);
+    assert_eq!((plain.stats().running, slots.stats().running), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -161,7 +161,7 @@ fn clock() -> Runtime {
 }
 
 fn run(seed: u64) {
-    let patience = (seed % 2 == 0).then_some(PATIENCE);
+    let patience = seed.is_multiple_of(2).then_some(PATIENCE);
     let clock = patience.map(|_| clock());
     let _entered = clock.as_ref().map(Runtime::enter);
     let reducer = Reducer::builder();

@@ -1,6 +1,7 @@
 //! What is in a batch, when it goes, and what comes back. Every clock is tokio's, and paused.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -440,6 +441,24 @@ async fn equal_arguments_go_as_often_as_they_are_called_unless_dedupe() {
     let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
     assert_eq!(answers, ["2", "2", "5", "2", "5", "7", "9"]);
     assert_eq!(*seen.lock().unwrap(), [vec![2, 5, 7], vec![9]]);
+}
+
+/// Equal to its own number alone, whatever its hash says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Colliding(u64);
+
+impl Hash for Colliding {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn dedupe_tells_arguments_apart_whose_hashes_are_equal() {
+    let once = Aggregator::builder().leeway(LEEWAY).dedupe().build(|ns: Vec<Colliding>| {
+        assert_eq!(ns.len(), 3);
+        async move { ns.into_iter().map(|n| n.0).collect::<Vec<_>>() }
+    });
+    let answers = join_all([1, 2, 1, 3].map(|n| once.call(Colliding(n)))).await;
+    assert_eq!(answers.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [1, 2, 1, 3]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use reducer_core::Meter;
-use tokio::time::{Instant, sleep, sleep_until};
+use reducer_tests::ByHand;
+use tokio::time::{Instant, advance, sleep, sleep_until};
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -282,6 +283,21 @@ async fn a_pause_holds_back_those_whose_turn_has_come_and_who_were_not_polled_ye
     meter.pause_until(begin + ms(100));
     drop(next.await);
     assert_eq!(begin.elapsed(), ms(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_goes_when_its_start_has_come_leaves_it_to_the_next() {
+    let meter = Meter::new().max_per_second(1.0);
+    drop(meter.acquire().await);
+    let (mut second, mut third) = (ByHand::new(meter.acquire()), ByHand::new(meter.acquire()));
+    second.pending();
+    third.pending();
+    advance(ms(1_000)).await;
+    // Lets the second in, which is not polled any more.
+    third.pending();
+    drop(second);
+    assert!(third.is_woken());
+    drop(third.ready());
 }
 
 #[tokio::test(start_paused = true)]

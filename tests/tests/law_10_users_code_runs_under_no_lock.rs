@@ -2,9 +2,10 @@
 //! the reducer again; nothing is lost but that call.
 
 use std::hash::{Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 
 use reducer_core::Reducer;
 use reducer_tests::{At, ByHand, Count, DropCounts, Gate, Touchy, never_runs, panics};
@@ -78,28 +79,45 @@ fn keys_and_values_may_call_the_reducer_from_all_their_code() {
     assert_eq!(reducer.in_flight(), 0);
 }
 
+/// A waker that panics is contained, so it writes down what it found, and is asked later.
 #[test]
 fn a_waker_may_call_the_reducer_and_even_the_key_it_is_woken_for() {
-    struct Recall(Reducer, Count);
+    struct Recall(Reducer, Count, Mutex<Vec<(usize, bool, i32)>>);
     impl Wake for Recall {
         fn wake(self: Arc<Self>) {
             call_back(&self.0, 1);
-            // The outcome is published before anybody is woken, and the key is free by then.
-            self.1.add();
-            assert!(!self.0.is_in_flight(&1u64));
-            assert_eq!(ByHand::new(self.0.reduce(1u64, async {})).ready(), ());
+            let (works_gone, is_in_flight) = (self.1.get(), self.0.is_in_flight(&1u64));
+            let fresh = self.0.reduce(1u64, async { 2 });
+            let fresh = catch_unwind(AssertUnwindSafe(|| ByHand::new(fresh).ready())).unwrap_or(-1);
+            self.2.lock().unwrap().push((works_gone, is_in_flight, fresh));
         }
     }
     let reducer = Reducer::new();
-    let (gate, wakes) = (Gate::new(), Count::new());
-    let mut leader = ByHand::new(reducer.reduce(1u64, gate.pass()));
-    leader.pending();
-    let waker = Waker::from(Arc::new(Recall(reducer.clone(), wakes.clone())));
-    let mut follower = pin!(reducer.reduce(1u64, never_runs::<()>()));
-    assert!(follower.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-    gate.open();
-    leader.ready();
-    assert!(wakes.get() <= 1);
+    let gone = Count::new();
+    let guard = DropCounts(gone.clone());
+    let (in_poll, polled) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let work = std::future::poll_fn(move |_| {
+        let _ = &guard;
+        in_poll.send(()).unwrap();
+        may_go_on.recv().unwrap();
+        Poll::Ready(1)
+    });
+    let recall = Arc::new(Recall(reducer.clone(), gone, Mutex::default()));
+    std::thread::scope(|threads| {
+        let leader = threads.spawn(|| ByHand::new(reducer.reduce(1u64, work)).ready());
+        polled.recv().unwrap();
+        // It waits while the leader polls, so it is the landing that wakes it.
+        let waker = Waker::from(Arc::clone(&recall));
+        let mut follower = pin!(reducer.reduce(1u64, never_runs::<i32>()));
+        let mut cx = Context::from_waker(&waker);
+        assert!(follower.as_mut().poll(&mut cx).is_pending());
+        go_on.send(()).unwrap();
+        assert_eq!(leader.join().unwrap(), 1);
+        assert_eq!(follower.as_mut().poll(&mut cx), Poll::Ready(1));
+    });
+    // The work is gone and the key is free before anybody is woken.
+    assert_eq!(*recall.2.lock().unwrap(), [(1, false, 2)]);
 }
 
 #[test]
@@ -162,7 +180,7 @@ fn touchy_call(at: At, nth: usize) -> (Reducer, Option<String>) {
             1u8
         }))
     };
-    let message = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+    let message = catch_unwind(AssertUnwindSafe(|| {
         let mut first = call(gate.clone(), key.twin());
         let mut second = call(gate.clone(), key.twin());
         first.pending();
@@ -172,7 +190,7 @@ fn touchy_call(at: At, nth: usize) -> (Reducer, Option<String>) {
     }))
     .err()
     .map(reducer_tests::panic_message);
-    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(key)));
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(key)));
     (reducer, message)
 }
 
@@ -238,7 +256,7 @@ fn a_value_that_panics_in_clone_fails_one_caller_and_the_others_have_theirs() {
     gate.open();
     let mut failed = 0;
     for task in &mut tasks {
-        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task.ready())) {
+        match catch_unwind(AssertUnwindSafe(|| task.ready())) {
             Ok(value) => assert_eq!(value.id, 7),
             Err(payload) => {
                 assert_eq!(reducer_tests::panic_message(payload), "touched at Clone");
@@ -264,7 +282,7 @@ fn a_value_that_panics_in_drop_is_contained() {
                 }))
             })
             .collect();
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _ = catch_unwind(AssertUnwindSafe(|| {
             tasks.iter_mut().for_each(|task| {
                 task.pending();
             });
@@ -275,7 +293,7 @@ fn a_value_that_panics_in_drop_is_contained() {
             drop(tasks);
         }));
         assert_eq!(reducer.in_flight(), 0);
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(value)));
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
     }
 }
 
@@ -305,8 +323,8 @@ fn work_whose_destructor_panics_lands_all_the_same() {
     }
     impl Future for Done {
         type Output = u8;
-        fn poll(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> std::task::Poll<u8> {
-            std::task::Poll::Ready(7)
+        fn poll(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<u8> {
+            Poll::Ready(7)
         }
     }
     let mut call = ByHand::new(reducer.reduce(1, Done { _residue: Some(Bomb) }));

@@ -8,6 +8,8 @@
 mod args;
 mod expand;
 mod fallback;
+#[cfg(test)]
+mod hostile_input;
 mod model;
 mod time;
 mod valid;

@@ -677,31 +677,37 @@ pub(crate) fn host_is_gone(flight: &Hold, rows: &dyn Rows) {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{Core, Join, Log};
-    use crate::flight::Site;
+    use std::future::Pending;
 
-    fn core(followers: u32, joined: u32) -> Core {
-        let core = Core::new(0, Site::Open(|| "test"), false, None, Log::default());
-        let mut state = core.lock();
+    use super::{Join, Log};
+    use crate::flight::{Flight, Hold, Site, Spec};
+
+    fn flight(followers: u32, joined: u32) -> Hold {
+        let (site, log) = (Site::Open(|| "test"), Log::default());
+        let mut spec = Spec { hash: 0, site, detached: false, lift: None, log };
+        let flight =
+            Flight::<(), (), Pending<()>>::launch(&mut spec, (), |(), _| Ok(()), &mut None);
+        let mut state = flight.core().lock();
         (state.followers, state.joined) = (followers, joined);
         drop(state);
-        core
+        flight
     }
 
     #[test]
     fn a_flight_with_four_billion_followers_is_full() {
-        let core = core(u32::MAX - 1, 0);
-        assert!(matches!(core.join(None, || None), Join::Joined));
+        let flight = flight(u32::MAX - 1, 0);
+        assert!(matches!(flight.core().join(None, || None), Join::Joined));
         for limit in [None, Some(usize::MAX)] {
-            assert!(matches!(core.join(limit, || None), Join::Full));
+            assert!(matches!(flight.core().join(limit, || None), Join::Full));
         }
-        assert_eq!(core.lock().followers, u32::MAX);
+        assert_eq!(flight.core().lock().followers, u32::MAX);
     }
 
     #[test]
     fn a_flight_that_four_billion_have_come_to_and_left_takes_more() {
-        let core = core(0, u32::MAX);
-        assert!(matches!(core.join(None, || None), Join::Joined));
-        assert_eq!((core.lock().followers, core.joined()), (1, u32::MAX));
+        let flight = flight(0, u32::MAX);
+        assert!(matches!(flight.core().join(None, || None), Join::Joined));
+        let state = flight.core().lock();
+        assert_eq!((state.followers, state.joined), (1, u32::MAX));
     }
 }

@@ -235,8 +235,15 @@ impl Registry {
     }
 
     /// What the hooks want to know of a flight that starts now.
+    #[inline]
     fn log(&self, hash: u64) -> Log {
-        let Some(hooks) = &self.hooks else { return Log::default() };
+        match &self.hooks {
+            None => Log::default(),
+            Some(hooks) => self.number(hash, hooks),
+        }
+    }
+
+    fn number(&self, hash: u64, hooks: &AllHooks) -> Log {
         let shard = self.shard_of(hash);
         // Relaxed: only that no two are equal matters. Of the shard, for all threads would meet at one counter.
         let number = self.shards[shard].numbered.fetch_add(1, Ordering::Relaxed);
@@ -254,7 +261,10 @@ impl Registry {
     ) -> Admission {
         let kind = Kind::of::<P::Owned, V>();
         match self.look(hash, site, kind) {
-            Look::Nothing(_) => Admission::Absent,
+            Look::Nothing(rows) => {
+                drop(rows);
+                Admission::Absent
+            }
             Look::Alike(flight) => self.seek(options, hash, site, kind, flight, &mut Finding(key)),
         }
     }
@@ -366,6 +376,7 @@ impl Registry {
         Lift::here(|| Arc::clone(self) as Arc<dyn Rows>)
     }
 
+    #[inline]
     fn spec(self: &Arc<Self>, options: &Options, hash: u64, site: Site) -> Spec {
         let lift = if options.detached { self.lift() } else { None };
         Spec { hash, site, detached: options.detached, lift, log: self.log(hash) }

@@ -119,48 +119,77 @@ fn a_flight_has_one_span_and_each_caller_one_that_follows_from_it() {
     assert_eq!(logged, ["before", "after", "flight landed"].map(|text| (text, Some(*flight))));
 }
 
-#[test]
-fn a_follower_that_is_faster_than_the_flights_span_is_linked_all_the_same() {
-    /// Runs once, on another thread, while the span of a flight is being made.
-    type Interlude = Box<dyn FnOnce() + Send>;
-    #[derive(Clone, Default)]
-    struct During(Arc<Mutex<Option<Interlude>>>);
-    impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for During {
-        fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
-            if attributes.metadata().name() == "flight" {
-                let interlude = self.0.lock().unwrap().take().expect("one flight");
-                std::thread::spawn(interlude).join().unwrap();
-            }
+/// Runs something else, on another thread, while a span of this name is being made.
+#[derive(Clone)]
+struct During(&'static str, Arc<Mutex<Option<Interlude>>>);
+
+type Interlude = Box<dyn FnOnce() + Send>;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for During {
+    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        if attributes.metadata().name() == self.0 {
+            let interlude = self.1.lock().unwrap().take();
+            interlude.map(|interlude| std::thread::spawn(interlude).join().unwrap());
         }
     }
-    let (spans, during) = (Spans::default(), During::default());
-    let subscriber = tracing_subscriber::registry().with(spans.clone()).with(during.clone());
-    let dispatch = Dispatch::new(subscriber);
-    let _guard = dispatcher::set_default(&dispatch);
-    let (reducer, gate) = (Reducer::new(), Gate::new());
-    let mut leader = ByHand::new(reducer.reduce(1, query(gate.clone())));
-    let call = {
-        let (reducer, gate) = (reducer.clone(), gate.clone());
-        async move { reducer.reduce(1, query(gate)).await }
-    };
-    let mut follower = Arc::new(Mutex::new(ByHand::new(call)));
-    let early = Arc::clone(&follower);
-    let interlude = move || {
-        dispatcher::with_default(&dispatch, || {
-            early.lock().unwrap().pending();
-        });
-    };
-    *during.0.lock().unwrap() = Some(Box::new(interlude));
-    leader.pending();
-    gate.open();
-    assert_eq!(leader.ready(), 7);
-    let follower = Arc::get_mut(&mut follower).unwrap().get_mut().unwrap();
-    assert_eq!(follower.ready(), 7);
+}
+
+impl During {
+    fn run(&self, interlude: impl FnOnce() + Send + 'static) {
+        let dispatch = dispatcher::get_default(Dispatch::clone);
+        let interlude = move || dispatcher::with_default(&dispatch, interlude);
+        *self.1.lock().unwrap() = Some(Box::new(interlude));
+    }
+}
+
+#[track_caller]
+fn all_are_linked(spans: &Spans) {
     let [(flight, seen)] = &spans.named("flight")[..] else { panic!("one span a flight") };
     let waits = spans.named("wait");
     assert_eq!(waits.len(), 2);
     assert!(waits.iter().all(|(_, wait)| wait.follows == [*flight]), "{waits:?}");
     assert!(seen.closed, "and then it is over");
+}
+
+/// A call that may be polled anywhere.
+fn call(
+    reducer: &Reducer,
+    gate: &Gate,
+) -> Arc<Mutex<ByHand<impl Future<Output = u32> + Send + use<>>>> {
+    let (reducer, gate) = (reducer.clone(), gate.clone());
+    Arc::new(Mutex::new(ByHand::new(async move { reducer.reduce(1, query(gate)).await })))
+}
+
+#[test]
+fn a_follower_that_is_faster_than_the_flights_span_is_linked_all_the_same() {
+    let (spans, during) = (Spans::default(), During("flight", Arc::default()));
+    let subscriber = tracing_subscriber::registry().with(spans.clone()).with(during.clone());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (reducer, gate) = (Reducer::new(), Gate::new());
+    let (leader, follower) = (call(&reducer, &gate), call(&reducer, &gate));
+    let early = Arc::clone(&follower);
+    during.run(move || {
+        early.lock().unwrap().pending();
+    });
+    leader.lock().unwrap().pending();
+    gate.open();
+    assert_eq!(leader.lock().unwrap().ready(), 7);
+    assert_eq!(follower.lock().unwrap().ready(), 7);
+    all_are_linked(&spans);
+}
+
+#[test]
+fn a_follower_is_linked_to_a_flight_that_lands_before_its_own_span_is_made() {
+    let (spans, during) = (Spans::default(), During("wait", Arc::default()));
+    let subscriber = tracing_subscriber::registry().with(spans.clone()).with(during.clone());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (reducer, gate) = (Reducer::new(), Gate::new());
+    let (leader, follower) = (call(&reducer, &gate), call(&reducer, &gate));
+    leader.lock().unwrap().pending();
+    gate.open();
+    during.run(move || assert_eq!(leader.lock().unwrap().ready(), 7));
+    assert_eq!(follower.lock().unwrap().ready(), 7);
+    all_are_linked(&spans);
 }
 
 #[test]

@@ -109,8 +109,6 @@ pub(crate) struct State {
     spent: u8,
     pub(super) waiters: Waiters,
     span: FlightSpan,
-    /// A caller was polled before the span was there, and has yet to be linked to it.
-    unlinked: bool,
     lift: Option<Lift>,
     more: Option<Box<More>>,
 }
@@ -165,7 +163,6 @@ impl Core {
             spent: 0,
             waiters: Waiters::new(),
             span: FlightSpan::default(),
-            unlinked: false,
             lift: spec.lift.take(),
             more: None,
         };
@@ -204,14 +201,6 @@ impl Core {
 
     pub(crate) fn span(&self) -> FlightSpan {
         if FlightSpan::IS_ON { self.lock().span.clone() } else { FlightSpan::default() }
-    }
-
-    /// For a caller to link its own to. If it comes too early, the span outlives the landing.
-    #[cfg(feature = "tracing")]
-    pub(crate) fn span_to_link(&self) -> FlightSpan {
-        let mut state = self.lock();
-        state.unlinked |= !state.span.is_open();
-        state.span.clone()
     }
 
     pub(crate) fn joined(&self) -> u32 {
@@ -643,7 +632,9 @@ fn close(flight: &Hold, mut state: MutexGuard<'_, State>, phase: Phase) {
     let calls = state.dismiss();
     let more = state.more.take();
     let lift = state.lift.take();
-    let span = if state.unlinked { FlightSpan::default() } else { mem::take(&mut state.span) };
+    // Who has joined and not been polled since has its own span to link to this one, which then goes with the flight.
+    let linked = state.followers == 0;
+    let span = if linked { mem::take(&mut state.span) } else { FlightSpan::default() };
     drop(state);
     calls.make(flight);
     if more.is_some() || lift.is_some() || FlightSpan::IS_ON {

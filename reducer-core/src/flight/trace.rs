@@ -3,7 +3,8 @@
 //! A flight runs in a span of its own, a child of the one that its leader was in, whoever polls it. Each
 //! caller waits in a span that follows from the flight's. A subscriber is users' code: spans are made,
 //! entered and closed under no lock, and the flight's is made when its row is entered already, so a follower
-//! that is faster than that is linked at its next poll.
+//! that is faster than that is linked at its next poll. One that has joined may be slower than the landing as well:
+//! so the flight's span, when somebody still waits, is closed when the last of them has gone.
 
 #[cfg(feature = "tracing")]
 mod imp {
@@ -82,7 +83,7 @@ mod imp {
         pub(crate) fn enter(&mut self, core: &Core) -> Option<Entered<'_>> {
             let wait = self.0.as_mut()?;
             if !wait.linked {
-                if let Some(flight) = core.span_to_link().0 {
+                if let Some(flight) = core.span().0 {
                     wait.span.follows_from(&*flight);
                     wait.linked = true;
                 }

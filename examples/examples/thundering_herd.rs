@@ -83,7 +83,7 @@ async fn compare(file: &FilePath) -> Result<(), SharedError> {
         );
     }
     // With it, one per report and wave. A request that comes after the flight it would have joined
-    // has landed rightly starts anew; the limit leaves room for some of these on a busy machine.
+    // has landed rightly starts anew: the slower the machine takes connections, the more of these.
     let fewest = u64::from(REGIONS);
     for queries in &with.queries {
         assert!(
@@ -91,8 +91,8 @@ async fn compare(file: &FilePath) -> Result<(), SharedError> {
             "{queries} queries: the reports of an earlier wave were served again"
         );
         assert!(
-            *queries <= 3 * fewest,
-            "{queries} queries for {fewest} reports: requests were not coalesced"
+            *queries <= PATIENT as u64 / 4,
+            "{queries} queries for {PATIENT} requests: they were not coalesced"
         );
     }
     for run in [&without, &with] {

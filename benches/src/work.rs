@@ -4,34 +4,169 @@ use std::future::Future;
 use std::hint::black_box;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use parking_lot::Mutex;
 
 /// What every call comes to: one allocation, and cheap to clone, as answers are that many share.
 pub type Value = Arc<u64>;
 
-/// Suspends so often, having woken itself, and gives `value`.
-#[derive(Debug)]
-pub struct Work {
-    suspensions: u32,
-    value: u64,
+/// What all calls of a workload do.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// Suspend so often, having woken themselves.
+    Wakes(u32),
+    /// Let the runtime's other tasks run so often.
+    Yields(u32),
+    /// Wait for so many events, one after another.
+    Events(Events, usize),
+    /// Wait for ever.
+    Never,
+    /// What a query costs a service: suspended twice, and some microseconds of work.
+    Query,
+    /// As `Yields`, of keys below the number of them, and see who else is at the same.
+    Checked(u32, Arc<Check>),
 }
 
-/// See [`Work`].
+impl Plan {
+    /// The work of one call.
+    #[must_use]
+    pub fn work(&self, value: u64) -> Work {
+        let left = match self {
+            Self::Wakes(n) | Self::Yields(n) | Self::Checked(n, _) => *n as usize,
+            Self::Events(_, n) => *n,
+            Self::Query => 2,
+            Self::Never => 0,
+        };
+        Work { value, left, begun: false, plan: self.clone() }
+    }
+}
+
+/// See [`Plan::work`].
 #[must_use]
 pub fn work(value: u64, suspensions: u32) -> Work {
-    Work { suspensions, value }
+    Plan::Wakes(suspensions).work(value)
+}
+
+/// The work of one call.
+#[derive(Debug)]
+pub struct Work {
+    value: u64,
+    left: usize,
+    begun: bool,
+    plan: Plan,
 }
 
 impl Future for Work {
     type Output = Value;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Value> {
-        if self.suspensions == 0 {
+        if let Plan::Checked(_, check) = &self.plan {
+            if !self.begun {
+                check.begin(self.value);
+                self.begun = true;
+            }
+        }
+        if let Plan::Never = self.plan {
+            return Poll::Pending;
+        }
+        if let Plan::Events(events, n) = &self.plan {
+            return match events.poll(*n + 1 - self.left, cx) {
+                Poll::Ready(()) if self.left == 1 => Poll::Ready(Arc::new(self.value)),
+                Poll::Ready(()) => {
+                    self.left -= 1;
+                    self.poll(cx)
+                }
+                Poll::Pending => Poll::Pending,
+            };
+        }
+        if self.left == 0 {
+            if let Plan::Query = self.plan {
+                black_box((0..20_000u64).fold(self.value, |sum, n| black_box(sum ^ n)));
+            }
             return Poll::Ready(Arc::new(black_box(self.value)));
         }
-        self.suspensions -= 1;
-        cx.waker().wake_by_ref();
+        self.left -= 1;
+        match self.plan {
+            Plan::Wakes(_) => cx.waker().wake_by_ref(),
+            _ => assert!(pin!(tokio::task::yield_now()).poll(cx).is_pending()),
+        }
         Poll::Pending
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if let Plan::Checked(_, check) = &self.plan {
+            if self.begun {
+                check.end(self.value);
+            }
+        }
+    }
+}
+
+/// Events that works wait for. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Events(Arc<Mutex<(usize, Vec<Waker>)>>);
+
+impl Events {
+    /// The next of them.
+    pub fn happen(&self) {
+        let wakers = {
+            let mut state = self.0.lock();
+            state.0 += 1;
+            std::mem::take(&mut state.1)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// None has happened, again.
+    pub fn reset(&self) {
+        *self.0.lock() = Default::default();
+    }
+
+    fn poll(&self, n: usize, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock();
+        if state.0 >= n {
+            return Poll::Ready(());
+        }
+        state.1.push(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// Who is at work, to be seen if two are at the same.
+#[derive(Debug)]
+pub struct Check {
+    at_work: Vec<AtomicU32>,
+    /// How many works there were.
+    pub works: AtomicUsize,
+    /// How many of them began while there was another of the same key.
+    pub overlapping: AtomicUsize,
+}
+
+impl Check {
+    /// Nobody is.
+    #[must_use]
+    pub fn new(keys: usize) -> Arc<Self> {
+        Arc::new(Self {
+            at_work: (0..keys).map(|_| AtomicU32::new(0)).collect(),
+            works: AtomicUsize::new(0),
+            overlapping: AtomicUsize::new(0),
+        })
+    }
+
+    fn begin(&self, key: u64) {
+        self.works.fetch_add(1, Relaxed);
+        if self.at_work[key as usize].fetch_add(1, Relaxed) > 0 {
+            self.overlapping.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn end(&self, key: u64) {
+        self.at_work[key as usize].fetch_sub(1, Relaxed);
     }
 }
 
@@ -44,4 +179,27 @@ pub fn drive<F: Future>(call: F) -> F::Output {
             return value;
         }
     }
+}
+
+/// Polls until ready; the thread sleeps in between.
+pub fn block_on<F: Future>(call: F) -> F::Output {
+    struct Sleeper(Thread);
+    impl Wake for Sleeper {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    thread_local! {
+        static WAKER: Waker = Arc::new(Sleeper(thread::current())).into();
+    }
+    let mut call = pin!(call);
+    WAKER.with(|waker| {
+        let mut cx = Context::from_waker(waker);
+        loop {
+            match call.as_mut().poll(&mut cx) {
+                Poll::Ready(value) => return value,
+                Poll::Pending => thread::park(),
+            }
+        }
+    })
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use benches::{Contest, allocations};
+use benches::{Args, Contest, allocations};
 use futures_util::future::join_all;
 use reducer_core::Aggregator;
 use tokio::runtime::{Builder, Runtime};
@@ -204,11 +204,8 @@ fn allocated() {
 }
 
 fn main() {
-    // `cargo test --benches` passes no `--bench`.
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let smoke = args.iter().any(|arg| arg == "--smoke") || !args.iter().any(|arg| arg == "--bench");
-    let wanted: Vec<_> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
-    let (rounds, scale) = if smoke { (1, 10) } else { (31, 1) };
+    let args = Args::new();
+    let scale = if args.smoke { 10 } else { 1 };
     let count = 10_000 / scale;
     let contests = [
         batching("B1  a task per load, one thread", 1, Shape::Tasks, count),
@@ -217,11 +214,9 @@ fn main() {
         crowds(scale),
     ];
     for contest in contests {
-        if wanted.is_empty() || wanted.iter().any(|name| contest.title.starts_with(*name)) {
-            contest.run(rounds);
-        }
+        args.run(contest);
     }
-    if wanted.is_empty() || wanted.iter().any(|name| *name == "allocations") {
+    if args.want("allocations") {
         allocated();
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use benches::{Contest, cpu_ns};
+use benches::{Args, Contest, cpu_ns};
 use futures_util::{StreamExt, stream};
 use reducer_core::Meter;
 use tokio::runtime::{Builder, Runtime};
@@ -207,13 +207,8 @@ fn rates(asked: u32, seconds: f64, callers: usize) {
 }
 
 fn main() {
-    // `cargo test --benches` passes no `--bench`.
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let smoke = args.iter().any(|arg| arg == "--smoke") || !args.iter().any(|arg| arg == "--bench");
-    let wanted: Vec<_> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
-    let is_wanted =
-        |title: &str| wanted.is_empty() || wanted.iter().any(|name| title.starts_with(*name));
-    let (rounds, scale, seconds) = if smoke { (1, 100, 0.1) } else { (31, 1, 3.0) };
+    let args = Args::new();
+    let (scale, seconds) = if args.smoke { (100, 0.1) } else { (1, 3.0) };
     let contests = [
         each("J1  each of 100,000 jobs, ready at once, 64 at once", 100_000 / scale, 0),
         each("J2  each of 100,000 jobs that suspend once, 64 at once", 100_000 / scale, 1),
@@ -221,11 +216,9 @@ fn main() {
         streams("A2  results of 100,000 jobs that suspend once, 64 at once", 100_000 / scale, 1),
     ];
     for contest in contests {
-        if is_wanted(contest.title) {
-            contest.run(rounds);
-        }
+        args.run(contest);
     }
-    if is_wanted("R") {
+    if args.want("R") {
         for asked in [100, 1_000, 5_000] {
             rates(asked, seconds, 1);
         }

@@ -63,11 +63,11 @@ impl Future for Work {
     type Output = Value;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Value> {
-        if let Plan::Checked(_, check) = &self.plan {
-            if !self.begun {
-                check.begin(self.value);
-                self.begun = true;
-            }
+        if let Plan::Checked(_, check) = &self.plan
+            && !self.begun
+        {
+            check.begin(self.value);
+            self.begun = true;
         }
         if let Plan::Never = self.plan {
             return Poll::Pending;
@@ -99,10 +99,10 @@ impl Future for Work {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        if let Plan::Checked(_, check) = &self.plan {
-            if self.begun {
-                check.end(self.value);
-            }
+        if let Plan::Checked(_, check) = &self.plan
+            && self.begun
+        {
+            check.end(self.value);
         }
     }
 }

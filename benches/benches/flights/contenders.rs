@@ -265,7 +265,7 @@ impl<K: Key> Contender<K> for CellMap<K> {
 
     async fn call(&self, key: &K::Lent) -> Value {
         let cell = Arc::clone(self.0.lock().entry(key.to_owned()).or_default());
-        let value = cell.get_or_init(|| self.1.work(K::value(key))).await.clone();
+        let value = Arc::clone(cell.get_or_init(|| self.1.work(K::value(key))).await);
         let mut rows = self.0.lock();
         if rows.get(key).is_some_and(|row| Arc::ptr_eq(row, &cell)) {
             rows.remove(key);

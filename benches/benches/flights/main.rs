@@ -103,7 +103,7 @@ fn main() {
         report.plot(file, title, "threads");
         for threads in [1, 2, 4, 8, 16, 32, 64] {
             let title = format!("T{threads}  {threads} threads, {short}");
-            let scores = args.run(w::threads(&title, threads, hot, calls));
+            let scores = args.run(w::threads(&title, threads, hot, calls / 5));
             report.points(threads, &scores);
             if [1, 8, 64].contains(&threads) {
                 report.ratios(&format!("{short}, {threads}"), &scores);

@@ -46,7 +46,7 @@ impl<K: Key> Contender<K> for DashCells<K> {
 
     async fn call(&self, key: &K::Lent) -> Value {
         let cell = Arc::clone(&self.0.entry(key.to_owned()).or_default());
-        let value = cell.get_or_init(|| self.1.work(K::value(key))).await.clone();
+        let value = Arc::clone(cell.get_or_init(|| self.1.work(K::value(key))).await);
         self.0.remove_if(key, |_, row| Arc::ptr_eq(row, &cell));
         value
     }

@@ -64,12 +64,11 @@ impl Report {
         let by_ratio = |a: &&Score, b: &&Score| a.ratio.total_cmp(&b.ratio);
         let first = scores.iter().filter(shares).min_by(by_ratio);
         let us = scores.iter().filter(ours).min_by(by_ratio);
-        if let (Some(first), Some(us)) = (first, us) {
-            if first.ratio < us.ratio {
-                let told =
-                    format!("{} {:.2}, {} {:.2}", first.name, first.ratio, us.name, us.ratio);
-                self.behind.push((workload.to_owned(), told));
-            }
+        if let (Some(first), Some(us)) = (first, us)
+            && first.ratio < us.ratio
+        {
+            let told = format!("{} {:.2}, {} {:.2}", first.name, first.ratio, us.name, us.ratio);
+            self.behind.push((workload.to_owned(), told));
         }
     }
 
@@ -119,7 +118,7 @@ impl Report {
         let mut text = String::from(
             "# Results\n\nWritten by `cargo bench -p benches`, which writes it anew; `notes.md` is where words of one's own go.\n\
              README.md says what is measured and how. Ratios of CPU time are medians; smaller is better; `–`: it cannot, or\n\
-             `notes.md` says why not. Nanoseconds are this machine's, and only there to be laughed at on the next one.\n\n",
+             `notes.md` says why not. Nanoseconds hold for this machine only.\n\n",
         );
         let compiler = Command::new("rustc").arg("--version").output()?;
         let cores = thread::available_parallelism()?;
@@ -216,7 +215,16 @@ impl Plot {
             .collect();
         ends.sort_by(|a, b| a.1.total_cmp(&b.1));
         let mut above = 0.0;
-        for (n, end) in ends {
+        for (_, at) in &mut ends {
+            *at = at.max(above + 13.0);
+            above = *at;
+        }
+        let mut below = 425.0;
+        for (_, at) in ends.iter_mut().rev() {
+            *at = at.min(below - 13.0);
+            below = *at;
+        }
+        for (n, at) in ends {
             let (name, points) = &self.lines[n];
             let (colour, stroke) = match name.starts_with("**") {
                 true => ("#d62728", 3.0),
@@ -224,14 +232,13 @@ impl Plot {
             };
             let line: String =
                 points.iter().map(|p| format!("{:.1},{:.1} ", x(p.0), y(p.1))).collect();
-            above = f64::max(above + 13.0, end);
             let name = name.replace(['*', '`'], "");
             _ = writeln!(
                 svg,
                 "<polyline points=\"{line}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{stroke}\"/>\n\
                  <text x=\"{:.1}\" y=\"{:.1}\" fill=\"{colour}\">{name}</text>",
                 left + width + 8.0,
-                above + 4.0
+                at + 4.0
             );
         }
         svg.push_str("</svg>\n");

@@ -475,7 +475,7 @@ pub(crate) fn blocking_crowd(title: &str) -> Contest {
     let cells = ByHand::default();
     let contest = Contest::new(title)
         .calls(50)
-        .with("everybody sleeps", fifty(work))
+        .with("floor 1: everybody sleeps", fifty(work))
         .with("**`reduce_blocking`**", fifty(move || reducer.reduce_blocking(7u64, work)))
         .with("**`#[reduceable]`** on a plain `fn`", fifty(|| in_a_thread(7, true)))
         .with("map of std's `OnceLock`", fifty(move || cells.call(7, work)));

@@ -13,32 +13,39 @@ use parking_lot::Mutex;
 /// What every call comes to: one allocation, and cheap to clone, as answers are that many share.
 pub type Value = Arc<u64>;
 
-/// What all calls of a workload do.
+/// What all calls of a workload do. Small, for every call has one.
 #[derive(Clone, Debug)]
 pub enum Plan {
     /// Suspend so often, having woken themselves.
     Wakes(u32),
     /// Let the runtime's other tasks run so often.
     Yields(u32),
-    /// Wait for so many events, one after another.
-    Events(Events, usize),
     /// Wait for ever.
     Never,
     /// What a query costs a service: suspended twice, and some microseconds of work.
     Query,
-    /// As `Yields`, of keys below the number of them, and see who else is at the same.
-    Checked(u32, Arc<Check>),
+    /// Wait for so many events, one after another.
+    Events(Arc<(Events, usize)>),
+    /// As `Yields(1)`, of keys below the number of them, and see who else is at the same.
+    Checked(Arc<Check>),
 }
 
 impl Plan {
+    /// See [`Events`](Self::Events).
+    #[must_use]
+    pub fn events(events: &Events, n: usize) -> Self {
+        Self::Events(Arc::new((events.clone(), n)))
+    }
+
     /// The work of one call.
     #[must_use]
     pub fn work(&self, value: u64) -> Work {
         let left = match self {
-            Self::Wakes(n) | Self::Yields(n) | Self::Checked(n, _) => *n as usize,
-            Self::Events(_, n) => *n,
-            Self::Query => 2,
+            Self::Wakes(n) | Self::Yields(n) => *n,
             Self::Never => 0,
+            Self::Query => 2,
+            Self::Events(events) => events.1 as u32,
+            Self::Checked(_) => 1,
         };
         Work { value, left, begun: false, plan: self.clone() }
     }
@@ -54,7 +61,7 @@ pub fn work(value: u64, suspensions: u32) -> Work {
 #[derive(Debug)]
 pub struct Work {
     value: u64,
-    left: usize,
+    left: u32,
     begun: bool,
     plan: Plan,
 }
@@ -62,44 +69,53 @@ pub struct Work {
 impl Future for Work {
     type Output = Value;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Value> {
-        if let Plan::Checked(_, check) = &self.plan
-            && !self.begun
-        {
-            check.begin(self.value);
-            self.begun = true;
-        }
-        if let Plan::Never = self.plan {
+        if let Plan::Wakes(_) = self.plan {
+            if self.left == 0 {
+                return Poll::Ready(Arc::new(black_box(self.value)));
+            }
+            self.left -= 1;
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if let Plan::Events(events, n) = &self.plan {
-            return match events.poll(*n + 1 - self.left, cx) {
-                Poll::Ready(()) if self.left == 1 => Poll::Ready(Arc::new(self.value)),
-                Poll::Ready(()) => {
+        self.poll_others(cx)
+    }
+}
+
+impl Work {
+    fn poll_others(&mut self, cx: &mut Context<'_>) -> Poll<Value> {
+        match &self.plan {
+            Plan::Never => return Poll::Pending,
+            Plan::Events(events) => {
+                while self.left > 0 {
+                    let nth = events.1 + 1 - self.left as usize;
+                    if events.0.poll(nth, cx).is_pending() {
+                        return Poll::Pending;
+                    }
                     self.left -= 1;
-                    self.poll(cx)
                 }
-                Poll::Pending => Poll::Pending,
-            };
-        }
-        if self.left == 0 {
-            if let Plan::Query = self.plan {
-                black_box((0..20_000u64).fold(self.value, |sum, n| black_box(sum ^ n)));
             }
-            return Poll::Ready(Arc::new(black_box(self.value)));
+            Plan::Checked(check) if !self.begun => check.begin(self.value),
+            _ => {}
         }
-        self.left -= 1;
-        match self.plan {
-            Plan::Wakes(_) => cx.waker().wake_by_ref(),
-            _ => assert!(pin!(tokio::task::yield_now()).poll(cx).is_pending()),
+        self.begun = true;
+        if self.left > 0 {
+            self.left -= 1;
+            assert!(pin!(tokio::task::yield_now()).poll(cx).is_pending());
+            return Poll::Pending;
         }
-        Poll::Pending
+        if let Plan::Query = self.plan {
+            black_box((0..20_000u64).fold(self.value, |sum, n| black_box(sum ^ n)));
+        }
+        Poll::Ready(Arc::new(black_box(self.value)))
     }
 }
 
 impl Drop for Work {
+    #[inline]
     fn drop(&mut self) {
-        if let Plan::Checked(_, check) = &self.plan
+        if let Plan::Checked(check) = &self.plan
             && self.begun
         {
             check.end(self.value);

@@ -102,7 +102,7 @@ impl Visit<u64> for Crowd {
     fn visit<C: Contender<u64>>(&mut self) {
         let happened = Events::default();
         let (callers, events) = (self.callers, self.events);
-        let contender = C::new(Plan::Events(happened.clone(), events));
+        let contender = C::new(Plan::events(&happened, events));
         let runtime = current_thread();
         self.contest.enter(C::NAME, move || {
             released(&runtime, &contender, callers, &happened, events);
@@ -166,7 +166,7 @@ pub(crate) fn crowd_facts(callers: usize) -> Facts {
             let runtime = current_thread();
             let measure = |events| {
                 let happened = Events::default();
-                let contender = C::new(Plan::Events(happened.clone(), events));
+                let contender = C::new(Plan::events(&happened, events));
                 // The first round warms up.
                 released(&runtime, &contender, self.0, &happened, events);
                 released(&runtime, &contender, self.0, &happened, events)
@@ -256,7 +256,7 @@ pub(crate) fn mixed_facts(keys: usize, calls: usize) -> Facts {
     impl Visit<u64> for Look {
         fn visit<C: Contender<u64>>(&mut self) {
             let check = Check::new(self.0);
-            let contender = C::new(Plan::Checked(1, Arc::clone(&check)));
+            let contender = C::new(Plan::Checked(Arc::clone(&check)));
             tasks(&two_workers(), &contender, &self.1);
             let works = check.works.load(Relaxed) as f64 / self.1.len() as f64 * 100.0;
             let facts = vec![
@@ -610,7 +610,7 @@ pub(crate) fn landing(followers: usize, rounds: usize) -> [f64; 3] {
         let happened = Events::default();
         let call = || {
             let happened = happened.clone();
-            Box::pin(reducer.reduce_with(7u64, move || Plan::Events(happened, 1).work(7)))
+            Box::pin(reducer.reduce_with(7u64, move || Plan::events(&happened, 1).work(7)))
         };
         let mut calls: Vec<_> = (0..followers)
             .map(|_| (call(), Waker::from(Arc::new(Task(AtomicUsize::new(0))))))

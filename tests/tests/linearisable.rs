@@ -72,6 +72,8 @@ struct World {
     collides: bool,
     /// Some callers are forgotten with their futures, and works with them.
     leaks: bool,
+    /// Fewer than these each work takes. Of many naps a flight gets a task of its own, where there is a runtime.
+    naps: usize,
     clock: AtomicU64,
     entries: Vec<Entry>,
     /// Works that wait until somebody wakes them.
@@ -94,16 +96,6 @@ struct Plan {
     panics: bool,
 }
 
-impl Plan {
-    fn throw(dice: &mut Dice) -> Self {
-        Self {
-            naps: dice.below(4),
-            is_woken_by_others: dice.below(2) == 0,
-            panics: dice.below(6) == 0,
-        }
-    }
-}
-
 impl World {
     fn new(seed: u64) -> Arc<Self> {
         let entries = (0..THREADS * STEPS + CLOSERS).map(|_| Entry::default()).collect();
@@ -111,11 +103,20 @@ impl World {
             reducer: Reducer::new(),
             collides: seed & 4 == 0,
             leaks: seed & 2 == 0,
+            naps: if seed & 1 == 0 { 4 } else { 12 },
             clock: AtomicU64::new(1),
             entries,
             asleep: Mutex::default(),
             shared: Mutex::default(),
         })
+    }
+
+    fn plan(&self, dice: &mut Dice) -> Plan {
+        Plan {
+            naps: dice.below(self.naps),
+            is_woken_by_others: dice.below(2) == 0,
+            panics: dice.below(6) == 0,
+        }
     }
 
     fn stamp(&self) -> u64 {
@@ -282,7 +283,7 @@ fn act(
         match dice.below(14) {
             0..=4 => {
                 let is_lazy = dice.below(3) == 0;
-                let mut caller = world.call(call, key, Plan::throw(&mut dice), is_lazy);
+                let mut caller = world.call(call, key, world.plan(&mut dice), is_lazy);
                 if dice.below(8) == 0 || caller.task.poll().is_pending() {
                     held.push(caller);
                 }
@@ -313,7 +314,7 @@ fn act(
                 world.reducer.forget(&world.key(key));
                 forgets.push(Forget { key, begun, over: world.stamp() });
             }
-            12 => world.call_blocking(call, key, Plan::throw(&mut dice)),
+            12 => world.call_blocking(call, key, world.plan(&mut dice)),
             _ => drop(world.wake_one(at)),
         }
     }

@@ -301,6 +301,17 @@ async fn whoever_goes_when_its_start_has_come_leaves_it_to_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_overtakes_a_waiter_whose_start_has_come() {
+    let meter = Meter::new().max_per_second(1.0);
+    drop(meter.acquire().await);
+    let mut second = ByHand::new(meter.acquire());
+    second.pending();
+    advance(ms(1_000)).await;
+    assert!(meter.try_acquire().is_none());
+    drop(second.ready());
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_rate_a_pause_lets_all_go_at_its_end() {
     let watch = Watch::default();
     let meter = Meter::new().max_at_once(3);

@@ -370,6 +370,7 @@ fn run(runtime: &Runtime, seed: u64) {
             forgets.extend(forgot);
         }
     });
+    let _entered = (!is_alone).then(|| runtime.enter());
     held.append(&mut world.shared.lock().unwrap());
     settle(&world, &mut held, is_alone);
 

@@ -76,6 +76,16 @@
 //! **What was saved**: [`Hooks`], ready-made as [`StatisticsOverallHooks`], [`StatisticsDetailHooks`], [`DebugHooks`];
 //! for a reducer by [`ReducerBuilder::hooks`], for the global one by [`set_global_hooks`].
 //!
+//! # What cannot be had
+//!
+//! - The work is polled by whoever comes: thread-locals, task-locals and `Handle::current()` may differ from poll to
+//!   poll. What it needs of its caller's context is an argument, and part of the key.
+//! - A ring through `tokio::spawn` is not seen; only a `timeout` ends it.
+//! - A thread cannot be stopped: `timeout` does not concern [`Reducer::reduce_blocking`].
+//! - After a `fork` the child has the flights of threads that it has not. Fresh keys work there, and a key in
+//!   the air after [`forget`](Reducer::forget); a reducer of the child's own is simpler.
+//! - With `panic = "abort"` a panic ends the process before anybody could share it.
+//!
 //! # Features
 //!
 //! Off by default: `tracing` (each flight runs in a span, a child of the one that its leader was in, whoever polls

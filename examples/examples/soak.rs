@@ -43,7 +43,7 @@ const FEWEST_PHASES: usize = 12;
 /// Nothing takes this long: who waits for ever has failed as well.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// What the heap may differ by: a buffer here, a queue there.
-const SLACK: f64 = 64.0 * 1024.0;
+const SLACK: f64 = 16.0 * 1024.0;
 
 static METER: LazyLock<Meter> = LazyLock::new(|| Meter::new().max_at_once(4));
 

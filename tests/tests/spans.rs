@@ -129,7 +129,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for During {
     fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
         if attributes.metadata().name() == self.0 {
             let interlude = self.1.lock().unwrap().take();
-            interlude.map(|interlude| std::thread::spawn(interlude).join().unwrap());
+            if let Some(interlude) = interlude {
+                std::thread::spawn(interlude).join().unwrap();
+            }
         }
     }
 }

@@ -338,11 +338,11 @@ impl Registry {
         mut flight: Hold,
         seeker: &mut dyn Seeker,
     ) -> Admission {
-        let lift = || self.lift();
+        let rows = || Arc::clone(self) as Arc<dyn Rows>;
         let mut passed = None::<Box<Passed>>;
         loop {
             if seeker.is_same(flight.key()) {
-                match flight.core().join(options.max_followers, lift) {
+                match flight.core().join(options.max_followers, rows) {
                     Join::Joined => {
                         self.placed(&flight, site, Role::Joined);
                         return Admission::Joined(flight);
@@ -372,13 +372,12 @@ impl Registry {
         }
     }
 
-    fn lift(self: &Arc<Self>) -> Option<Lift> {
-        Lift::here(|| Arc::clone(self) as Arc<dyn Rows>)
-    }
-
     #[inline]
     fn spec(self: &Arc<Self>, options: &Options, hash: u64, site: Site) -> Spec {
-        let lift = if options.detached { self.lift() } else { None };
+        let mut lift = if options.detached { Lift::here() } else { None };
+        if let Some(lift) = &mut lift {
+            lift.equip(|| Arc::clone(self) as Arc<dyn Rows>);
+        }
         Spec { hash, site, detached: options.detached, lift, log: self.log(hash) }
     }
 

@@ -69,17 +69,17 @@ impl<R: HoldsRows + Clone> Led<R> {
     {
         let flight = self.flight.as_ref().expect("it is polled once");
         let mut span = WaitSpan::open(flight.core(), Stake::Leader);
-        let entered = span.enter(flight.core());
-        let mut link = Link::default();
-        if let Err(ring) = link.refresh(flight) {
-            link.cut(flight);
-            return Ok(Err(ReduceError::Reentrant(ring)));
-        }
-        let mut mine = None;
-        let seat = Seat::new(flight, self.rows.rows()).drive(Some(&mut mine), None);
-        // It is the waiter's from here, or given up.
-        let stays = seat.map(Seat::keep).is_some();
-        drop(entered);
+        let (mut link, mut mine) = (Link::default(), None);
+        let stays = {
+            let _entered = span.enter(flight.core());
+            if let Err(ring) = link.refresh(flight) {
+                link.cut(flight);
+                return Ok(Err(ReduceError::Reentrant(ring)));
+            }
+            let seat = Seat::new(flight, self.rows.rows()).drive(Some(&mut mine), None);
+            // It is the waiter's from here, or given up.
+            seat.map(Seat::keep).is_some()
+        };
         let flight = self.flight.take().expect("as above");
         if stays {
             return Err(Waiting {

@@ -12,7 +12,8 @@ const BATCH: usize = 32;
 /// Whom to wake. Those who come to wait after it was drawn up are not meant.
 #[must_use]
 pub(super) struct Calls {
-    pub(super) host: Option<Waker>,
+    /// The flight's own task; or who waits, if it is one alone.
+    pub(super) first: Option<Waker>,
     pub(super) native: u32,
     pub(super) foreign: u32,
     pub(super) lift: Option<Lift>,
@@ -22,10 +23,10 @@ impl Calls {
     /// Wakes them, a batch at a time, with the lock free. A waker that panics costs nobody else a wake.
     #[inline]
     pub(super) fn make(mut self, flight: &Hold) {
-        if let Some(host) = self.host.take() {
-            quietly(|| host.wake());
+        if let Some(first) = self.first.take() {
+            quietly(|| first.wake());
         }
-        // Mostly nobody waits but the caller who is here.
+        // Mostly that is all.
         if self.native + self.foreign > 0 {
             self.make_some(flight);
         }

@@ -25,14 +25,19 @@ mod imp {
     #[derive(Clone)]
     pub(crate) struct Lift {
         runtime: Handle,
-        rows: Arc<dyn Rows>,
+        /// What a task of its own would need. A flight with one caller gets no task, and is spared the share.
+        rows: Option<Arc<dyn Rows>>,
     }
 
     impl Lift {
         /// A lift to the runtime we are in, if we are in one.
-        pub(crate) fn here(rows: impl FnOnce() -> Arc<dyn Rows>) -> Option<Self> {
-            let runtime = Handle::try_current().ok()?;
-            Some(Self { runtime, rows: rows() })
+        pub(crate) fn here() -> Option<Self> {
+            Handle::try_current().ok().map(|runtime| Self { runtime, rows: None })
+        }
+
+        /// From now on the flight may move.
+        pub(crate) fn equip(&mut self, rows: impl FnOnce() -> Arc<dyn Rows>) {
+            self.rows.get_or_insert_with(rows);
         }
 
         /// The runtime, for a thread that is in none: what the work makes is to have a reactor.
@@ -48,6 +53,7 @@ mod imp {
         /// Gives `flight` a task of its own.
         pub(crate) fn carry(self, flight: Hold) {
             let Self { runtime, rows } = self;
+            let rows = rows.expect("equipped when a second caller came, or for a detached flight");
             // Detached from its handle: the task ends with the flight.
             drop(runtime.spawn(Host { flight, rows }));
         }
@@ -145,9 +151,11 @@ mod imp {
     pub(crate) struct Lift(());
 
     impl Lift {
-        pub(crate) fn here(_: impl FnOnce() -> Arc<dyn Rows>) -> Option<Self> {
+        pub(crate) fn here() -> Option<Self> {
             None
         }
+
+        pub(crate) fn equip(&mut self, _: impl FnOnce() -> Arc<dyn Rows>) {}
 
         pub(crate) fn leads_here(&self) -> bool {
             false

@@ -6,7 +6,7 @@ use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -215,7 +215,7 @@ impl Core {
     }
 
     /// One more follower, if the flight still takes any.
-    pub(crate) fn join(&self, limit: Option<usize>, lift: impl FnOnce() -> Option<Lift>) -> Join {
+    pub(crate) fn join(&self, limit: Option<usize>, rows: impl FnOnce() -> Arc<dyn Rows>) -> Join {
         let mut state = self.lock();
         match state.phase {
             Phase::Flying if state.closed => return Join::Over,
@@ -231,9 +231,7 @@ impl Core {
         state.followers += 1;
         // Those who have left are in it, so a flight that lasts may come to the end of it.
         state.joined = state.joined.saturating_add(1);
-        if state.lift.is_none() {
-            state.lift = lift();
-        }
+        state.note_runtime(rows);
         Join::Joined
     }
 
@@ -255,7 +253,10 @@ impl Core {
                 return Turn::Over;
             }
             if stake != Stake::Bystander && state.take_seat() {
-                return Turn::Drive(state.lift.as_ref().and_then(Lift::for_outsiders));
+                // A leader on its own drives where it would without us.
+                let crowd = stake == Stake::Follower || !state.is_alone();
+                let lift = state.lift.as_ref().filter(|_| crowd);
+                return Turn::Drive(lift.and_then(Lift::for_outsiders));
             }
             let side = state.side(parks);
             if state.waiters.has(waiter, side, cx.waker()) {
@@ -356,6 +357,24 @@ impl State {
         self.followers as usize + usize::from(self.leader)
     }
 
+    fn is_alone(&self) -> bool {
+        self.callers() == 1 && !self.hosted
+    }
+
+    /// Notes the runtime that we are in, and how the flight can move there if it is to. Whether that is news, and a
+    /// runtime.
+    fn note_runtime(&mut self, rows: impl FnOnce() -> Arc<dyn Rows>) -> bool {
+        let first = self.lift.is_none();
+        if first {
+            self.lift = Lift::here();
+        }
+        let may_move = self.callers() > 1 || self.detached;
+        if let Some(lift) = self.lift.as_mut().filter(|_| may_move) {
+            lift.equip(rows);
+        }
+        first && self.lift.is_some()
+    }
+
     fn is_over_for(&self, stake: Stake) -> bool {
         match self.phase {
             Phase::Flying => false,
@@ -394,37 +413,54 @@ impl State {
 
     /// Decides whom to wake now that the work wants to be polled.
     fn call(&mut self) -> Calls {
-        let mut calls = Calls {
-            host: None,
-            native: self.waiters.len(Side::Native),
-            foreign: self.waiters.len(Side::Foreign),
-            lift: None,
-        };
+        let mut calls = self.all();
         if self.hosted {
-            calls.host = self.take_host();
+            calls.first = self.take_host();
             calls.native = 0;
             return calls;
         }
+        // One of them will drive.
+        let wasted = calls.native.saturating_sub(1);
         match &self.lift {
-            Some(lift) if u32::from(self.spent) + calls.native > u32::from(RENT) => {
+            Some(lift) if u32::from(self.spent) + wasted > u32::from(RENT) => {
                 calls.lift = Some(lift.clone());
                 calls.native = 0;
                 self.hosted = true;
             }
-            Some(_) => self.spent += calls.native as u8,
+            Some(_) => self.spent += wasted as u8,
             // Nobody is native to nowhere.
             None => {}
         }
+        self.with_first(calls)
+    }
+
+    fn all(&self) -> Calls {
+        Calls {
+            first: None,
+            native: self.waiters.len(Side::Native),
+            foreign: self.waiters.len(Side::Foreign),
+            lift: None,
+        }
+    }
+
+    /// One alone is taken along at once: nobody has to come back for it.
+    fn with_first(&mut self, mut calls: Calls) -> Calls {
+        let side = match (calls.native, calls.foreign) {
+            (1, 0) => Side::Native,
+            (0, 1) => Side::Foreign,
+            _ => return calls,
+        };
+        calls.first = self.waiters.pop(side);
+        (calls.native, calls.foreign) = (0, 0);
         calls
     }
 
     /// Everybody is to be told that the flight is over.
     fn dismiss(&mut self) -> Calls {
-        Calls {
-            host: self.take_host(),
-            native: self.waiters.len(Side::Native),
-            foreign: self.waiters.len(Side::Foreign),
-            lift: None,
+        let calls = self.all();
+        match self.take_host() {
+            None => self.with_first(calls),
+            first => Calls { first, ..calls },
         }
     }
 }
@@ -486,10 +522,8 @@ impl<'a> Seat<'a> {
             return;
         }
         // The work will be polled again: where it began is known here, and nowhere later.
-        if state.lift.is_none() {
-            state.lift = Lift::here(|| rows.share());
-        }
-        let side = state.side(parks);
+        let here = state.note_runtime(|| rows.share());
+        let side = if here && !parks { Side::Native } else { state.side(parks) };
         let old = state.register(waiter, side, waker);
         let calls = state.notified.then(|| state.call());
         drop(state);
@@ -669,9 +703,14 @@ pub(crate) fn host_is_gone(flight: &Hold, rows: &dyn Rows) {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::future::Pending;
+    use std::sync::Arc;
 
-    use super::{Join, Log};
+    use super::{Join, Log, Rows};
     use crate::flight::{Flight, Hold, Site, Spec};
+
+    fn rows() -> Arc<dyn Rows> {
+        unreachable!("there is no runtime here to move to")
+    }
 
     fn flight(followers: u32, joined: u32) -> Hold {
         let (site, log) = (Site::Open(|| "test"), Log::default());
@@ -687,9 +726,9 @@ mod tests {
     #[test]
     fn a_flight_with_four_billion_followers_is_full() {
         let flight = flight(u32::MAX - 1, 0);
-        assert!(matches!(flight.core().join(None, || None), Join::Joined));
+        assert!(matches!(flight.core().join(None, rows), Join::Joined));
         for limit in [None, Some(usize::MAX)] {
-            assert!(matches!(flight.core().join(limit, || None), Join::Full));
+            assert!(matches!(flight.core().join(limit, rows), Join::Full));
         }
         assert_eq!(flight.core().lock().followers, u32::MAX);
     }
@@ -697,7 +736,7 @@ mod tests {
     #[test]
     fn a_flight_that_four_billion_have_come_to_and_left_takes_more() {
         let flight = flight(0, u32::MAX);
-        assert!(matches!(flight.core().join(None, || None), Join::Joined));
+        assert!(matches!(flight.core().join(None, rows), Join::Joined));
         let state = flight.core().lock();
         assert_eq!((state.followers, state.joined), (1, u32::MAX));
     }

@@ -27,6 +27,8 @@ pin_project! {
         stake: Stake,
         // A leader that has yet to `settle` is in the seat.
         in_seat: bool,
+        // Not polled yet, so it stands in no queue.
+        new: bool,
         // A thread that parks between polls.
         parks: bool,
         link: Link,
@@ -87,6 +89,7 @@ impl<R: HoldsRows + Clone> Led<R> {
                 rows: self.rows.clone(),
                 stake: Stake::Leader,
                 in_seat: true,
+                new: false,
                 parks: false,
                 link,
                 waiter: Waiter::new(),
@@ -127,6 +130,7 @@ where
             rows,
             stake,
             in_seat: false,
+            new: true,
             parks: false,
             link: Link::default(),
             waiter: Waiter::new(),
@@ -195,7 +199,8 @@ where
             return Poll::Ready(Err(ReduceError::Reentrant(ring)));
         }
         let waiter = this.waiter.as_ref();
-        match flight.core().turn(waiter, *this.stake, *this.parks, cx) {
+        let new = mem::take(this.new);
+        match flight.core().turn(waiter, *this.stake, *this.parks, new, cx) {
             Turn::Over => Poll::Ready(Ok(())),
             Turn::Wait => Poll::Pending,
             Turn::Drive(home) => {

@@ -241,9 +241,11 @@ impl Core {
         waiter: Pin<&Waiter>,
         stake: Stake,
         parks: bool,
+        new: bool,
         cx: &mut Context<'_>,
     ) -> Turn {
-        let mut fresh = None;
+        // Who is new will most likely wait.
+        let mut fresh = new.then(|| cx.waker().clone());
         loop {
             let mut state = self.lock();
             if state.is_over_for(stake) {

@@ -64,7 +64,7 @@ impl<R: HoldsRows> Led<R> {
 impl<R: HoldsRows + Clone> Led<R> {
     /// The first poll, which for most calls is the only one: nothing is made ready for another. If there will be
     /// one, here is who waits for it, to be put where it stays and then told to `settle`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll<V>(mut self) -> Result<Outcome<V>, Waiting<R, V>>
     where
         V: Clone + 'static,

@@ -33,6 +33,7 @@ struct Inside {
 }
 
 /// Makes `flight` the current one while `act` runs.
+#[inline(always)]
 pub(crate) fn within<T>(flight: &Hold, act: impl FnOnce() -> T) -> T {
     /// Puts the outer flight back, on every way out.
     struct Back(*const Inside);

@@ -2,7 +2,7 @@
 //!
 //! A row is a flight, whatever its types, by its hash. Under a shard's lock rows are compared by
 //! hash, site and types alone; whether the keys are *equal* is asked with no lock held, of a flight held by
-//! its `Arc`, for `Eq` is user code like any other. A key is inserted under the same lock under which no
+//! a hold of its own, for `Eq` is user code like any other. A key is inserted under the same lock under which no
 //! row was found that could be its equal.
 //!
 //! Lock order: a shard, or a flight; never one inside the other.

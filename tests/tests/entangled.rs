@@ -3,8 +3,9 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, LazyLock, Mutex, mpsc};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -303,4 +304,125 @@ fn a_task_that_a_block_on_inside_of_the_work_polls_is_not_inside_the_flight() {
     });
     assert_eq!(led.unwrap().value, 1);
     assert_eq!(runtime.block_on(unrelated).unwrap().unwrap().value, 1);
+}
+
+/// A value that nobody may have a copy of.
+struct Unique(#[allow(dead_code, reason = "counts who holds it")] Arc<()>);
+
+impl Clone for Unique {
+    fn clone(&self) -> Self {
+        panic!("a value's clone");
+    }
+}
+
+type Boxed<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A call that has joined the flight of `key`, on a thread where nothing runs.
+fn follower<K>(reducer: &'static Reducer, key: K, waker: Waker) -> Boxed<Unique>
+where
+    K: std::hash::Hash + Eq + Send + Sync + 'static,
+{
+    let join = move || {
+        let mut call: Boxed<Unique> = Box::pin(reducer.reduce(key, never_runs()));
+        assert!(call.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        call
+    };
+    thread::spawn(join).join().unwrap()
+}
+
+#[test]
+fn a_value_that_panics_in_its_leaders_clone_is_not_kept_by_the_flight_that_called() {
+    let reducer: &'static Reducer = Box::leak(Box::default());
+    let held = Arc::new(());
+    let value = Unique(Arc::clone(&held));
+    let mut outer = ByHand::new(reducer.reduce("outer", async move {
+        let others = Arc::new(Mutex::new(None));
+        let join = Arc::clone(&others);
+        let mut inner = Box::pin(reducer.reduce("inner", async move {
+            *join.lock().unwrap() = Some(follower(reducer, "inner", Waker::noop().clone()));
+            value
+        }));
+        poll_fn(|cx| {
+            let poll = || drop(inner.as_mut().poll(cx));
+            Poll::Ready(catch_unwind(AssertUnwindSafe(poll)).unwrap_err())
+        })
+        .await;
+        drop(inner);
+        drop(others.lock().unwrap().take());
+        std::future::pending::<()>().await;
+    }));
+    outer.pending();
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
+/// With a key that panics when its flight drops it, and no other call's does.
+struct Sore(bool);
+
+impl std::hash::Hash for Sore {
+    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+}
+
+impl PartialEq for Sore {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Sore {}
+
+impl Drop for Sore {
+    fn drop(&mut self) {
+        assert!(!self.0, "a key's destructor");
+    }
+}
+
+#[test]
+fn a_value_that_panics_in_clone_and_a_key_that_panics_in_drop_are_two_panics_and_no_abort() {
+    /// The follower leaves as soon as it is woken: so the leader is the last.
+    struct Leaves(Mutex<Option<Boxed<Unique>>>);
+    impl Wake for Leaves {
+        fn wake(self: Arc<Self>) {
+            let call = self.0.lock().unwrap().take();
+            drop(call);
+        }
+    }
+    let reducer: &'static Reducer = Box::leak(Box::default());
+    let mut leader = Box::pin(reducer.reduce(Sore(true), async move {
+        let leaves = Arc::new(Leaves(Mutex::default()));
+        let call = follower(reducer, Sore(false), Waker::from(Arc::clone(&leaves)));
+        *leaves.0.lock().unwrap() = Some(call);
+        Unique(Arc::default())
+    }));
+    let poll = || drop(leader.as_mut().poll(&mut Context::from_waker(Waker::noop())));
+    assert!(catch_unwind(AssertUnwindSafe(poll)).is_err());
+    drop(leader);
+    assert_eq!(reducer.in_flight(), 0);
+}
+
+#[test]
+#[allow(
+    unsafe_code,
+    reason = "a waker from an `Arc` panics when the last of its clones is dropped, not the first"
+)]
+fn a_waker_that_panics_when_a_new_caller_finds_it_needless_takes_no_seat_along() {
+    static DROPS: AtomicUsize = AtomicUsize::new(0);
+    static SORE: RawWakerVTable = RawWakerVTable::new(
+        |data| RawWaker::new(data, &SORE),
+        |_| (),
+        |_| (),
+        |_| assert_ne!(DROPS.fetch_add(1, SeqCst), 0, "a waker's destructor"),
+    );
+    // SAFETY: there is no data.
+    let waker = unsafe { Waker::new(std::ptr::null(), &SORE) };
+    let (reducer, gate) = (Reducer::new(), Gate::new());
+    let mut leader = ByHand::new(reducer.reduce(1, steps(&gate, 1)));
+    leader.pending();
+    gate.open();
+    let mut follower = Box::pin(reducer.reduce(1, never_runs::<i32>()));
+    let poll = || follower.as_mut().poll(&mut Context::from_waker(&waker));
+    let polled = catch_unwind(AssertUnwindSafe(poll));
+    assert_eq!(DROPS.load(SeqCst), 1);
+    assert!(matches!(polled, Ok(Poll::Ready(7))));
+    assert_eq!(leader.ready(), 7);
+    assert_eq!(ByHand::new(reducer.reduce(1, async { 8 })).ready(), 8);
 }

@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-use reducer_core::{Reducer, reduceable};
+use reducer_core::{Call, Hooks, Reducer, reduceable};
 use reducer_tests::{ByHand, Gate};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -270,4 +272,55 @@ fn a_subscriber_that_panics_harms_no_flight() {
     let reducer = Reducer::new();
     assert_eq!(ByHand::new(reducer.reduce(1, async { 1 })).ready(), 1);
     assert_eq!(reducer.in_flight(), 0);
+}
+
+/// Panics once when the span of a wait is left.
+#[derive(Clone, Default)]
+struct NoExit(Arc<AtomicBool>);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for NoExit {
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+        let wait = context.span(id).is_some_and(|span| span.name() == "wait");
+        assert!(!wait || !self.0.swap(false, SeqCst), "no exit");
+    }
+}
+
+#[test]
+fn a_flight_that_has_landed_is_not_ended_again_when_its_callers_span_panics() {
+    #[derive(Clone, Default)]
+    struct Ends(Arc<Mutex<Vec<&'static str>>>);
+    impl Hooks for Ends {
+        fn on_result(&self, _: &Call<'_>) {
+            self.0.lock().unwrap().push("result");
+        }
+        fn on_cancelled(&self, _: &Call<'_>) {
+            self.0.lock().unwrap().push("cancelled");
+        }
+    }
+    let bomb = NoExit::default();
+    let _guard =
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(bomb.clone()));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let _entered = runtime.enter();
+    for (detached, steps) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
+        let ends = Ends::default();
+        let reducer = Reducer::builder().hooks(ends.clone()).detached(detached).build();
+        let gate = Gate::new();
+        let work = gate.clone();
+        let mut call = Box::new(ByHand::new(reducer.reduce(1, async move {
+            for _ in 0..steps {
+                work.pass().await;
+            }
+        })));
+        for _ in 0..steps {
+            call.pending();
+            gate.open();
+        }
+        bomb.0.store(true, SeqCst);
+        assert!(catch_unwind(AssertUnwindSafe(|| call.poll())).is_err());
+        drop(call);
+        assert_eq!(*ends.0.lock().unwrap(), ["result"], "{detached} {steps}");
+        assert_eq!(runtime.metrics().num_alive_tasks(), 0, "{detached} {steps}");
+        assert_eq!(reducer.in_flight(), 0);
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Only whoever has the seat (`phase.rs`) touches it, so there is no lock. Two things are to be argued,
 //! and each function asks for both: *the seat*, which gives the work to one thread at a time, and *the
-//! place*, an box that the flight never leaves.
+//! place*, a box that the flight never leaves.
 //!
 //! # Why
 //! A `Pin<Box<F>>` behind a mutex needs no `unsafe`, and costs every call a second allocation (the

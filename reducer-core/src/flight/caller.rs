@@ -50,14 +50,20 @@ pin_project! {
 
 /// The stake of a leader that has not been polled. It comes from the registry with the seat.
 pub(crate) struct Led<R: HoldsRows> {
-    // `None` once it was polled.
+    // `None` once another has the stake.
     flight: Option<Hold>,
     rows: R,
+    // Not while a `Seat` has it, which gives it up itself if the poll unwinds.
+    in_seat: bool,
+    // There is an outcome, and nothing to be left: the state may not say so (`Hold::land`).
+    is_over: bool,
+    link: Link,
 }
 
 impl<R: HoldsRows> Led<R> {
     pub(crate) fn new(flight: Hold, rows: R) -> Self {
-        Self { flight: Some(flight), rows }
+        let link = Link::default();
+        Self { flight: Some(flight), rows, in_seat: true, is_over: false, link }
     }
 }
 
@@ -71,50 +77,54 @@ impl<R: HoldsRows + Clone> Led<R> {
     {
         let flight = self.flight.as_ref().expect("it is polled once");
         let mut span = WaitSpan::open(flight.core(), Stake::Leader);
-        let (mut link, mut mine) = (Link::default(), None);
-        let stays = {
+        let mut mine = None;
+        {
             let _entered = span.enter(flight.core());
-            if let Err(ring) = link.refresh(flight) {
-                link.cut(flight);
+            if let Err(ring) = self.link.refresh(flight) {
                 return Ok(Err(ReduceError::Reentrant(ring)));
             }
-            let seat = Seat::new(flight, self.rows.rows()).drive(Some(&mut mine), None);
-            // It is the waiter's from here, or given up.
-            seat.map(Seat::keep).is_some()
-        };
-        let flight = self.flight.take().expect("as above");
-        if stays {
-            return Err(Waiting {
-                flight: Some(flight),
-                rows: self.rows.clone(),
-                stake: Stake::Leader,
-                in_seat: true,
-                new: false,
-                parks: false,
-                link,
-                waiter: Waiter::new(),
-                span,
-                value: PhantomData,
-            });
+            self.in_seat = false;
+            match Seat::new(flight, self.rows.rows()).drive(Some(&mut mine), None) {
+                // It is the waiter's from here, or given up.
+                Some(seat) => {
+                    seat.keep();
+                    self.in_seat = true;
+                }
+                None => self.is_over = true,
+            }
         }
-        let outcome = mine.unwrap_or_else(|| flight.landed());
-        // With the last caller go the key and the outcome.
-        quietly(|| {
-            link.cut(&flight);
-            drop(flight);
-        });
-        Ok(outcome)
+        if self.is_over {
+            return Ok(mine.unwrap_or_else(|| flight.landed()));
+        }
+        Err(Waiting {
+            flight: self.flight.take(),
+            rows: self.rows.clone(),
+            stake: Stake::Leader,
+            in_seat: true,
+            new: false,
+            parks: false,
+            link: mem::take(&mut self.link),
+            waiter: Waiter::new(),
+            span,
+            value: PhantomData,
+        })
     }
 }
 
 impl<R: HoldsRows> Drop for Led<R> {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(flight) = self.flight.take() {
+        let Some(flight) = self.flight.take() else { return };
+        if !self.is_over {
             let waiter = pin!(Waiter::new());
             let (rows, waiter) = (self.rows.rows(), waiter.as_ref());
-            phase::leave(&flight, rows, waiter, Stake::Leader, true);
-            quietly(|| drop(flight));
+            phase::leave(&flight, rows, waiter, Stake::Leader, self.in_seat);
         }
+        // With the last caller go the key and the outcome.
+        quietly(|| {
+            self.link.cut(&flight);
+            drop(flight);
+        });
     }
 }
 

@@ -10,11 +10,11 @@
 //! both again. DESIGN.md has the figures.
 #![allow(unsafe_code, reason = "an `Arc` of one word; the module's text says what that buys")]
 
+use crate::sync::{AtomicUsize, Ordering};
 use std::mem::{self, ManuallyDrop};
 use std::ops::Deref;
 use std::process::abort;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Core, Craft};
 

@@ -258,7 +258,13 @@ impl Core {
                 // A leader on its own drives where it would without us.
                 let crowd = stake == Stake::Follower || !state.is_alone();
                 let lift = state.lift.as_ref().filter(|_| crowd);
-                return Turn::Drive(lift.and_then(Lift::for_outsiders));
+                let home = lift.and_then(Lift::for_outsiders);
+                drop(state);
+                // A panic here would take along the seat, which is nobody's yet.
+                if fresh.is_some() {
+                    quietly(|| drop(fresh));
+                }
+                return Turn::Drive(home);
             }
             let side = state.side(parks);
             if state.waiters.has(waiter, side, cx.waker()) {
@@ -615,6 +621,11 @@ pub(crate) fn leave(
 
 /// Nobody waits any more: the work is dropped, or goes on in a task of its own if it is detached.
 fn last_one_left(flight: &Hold, rows: &dyn Rows, mut state: MutexGuard<'_, State>) {
+    // Whoever polls holds the flight: so nobody does, and it was landed alone (`Hold::land`) by a poll that unwound
+    // after that.
+    if state.seated && flight.is_last() {
+        return;
+    }
     if state.detached {
         if state.hosted {
             return;

@@ -30,23 +30,46 @@ thread_local! {
 struct Inside {
     flight: *const Hold,
     task: TaskId,
+    /// That which was entered before.
+    outer: Cell<*const Self>,
 }
 
 /// Makes `flight` the current one while `act` runs.
 #[inline(always)]
 pub(crate) fn within<T>(flight: &Hold, act: impl FnOnce() -> T) -> T {
     /// Puts the outer flight back, on every way out.
-    struct Back(*const Inside);
-    impl Drop for Back {
+    struct Back<'a>(&'a Inside);
+    impl Drop for Back<'_> {
         fn drop(&mut self) {
-            let _ = CURRENT.try_with(|current| current.set(self.0));
+            let _ = CURRENT.try_with(|current| {
+                if ptr::eq(current.get(), self.0) {
+                    current.set(self.0.outer.get());
+                } else {
+                    unchain(current.get(), self.0);
+                }
+            });
         }
     }
-    let inside = Inside { flight, task: task_id() };
-    let outer = CURRENT.try_with(|current| current.replace(&inside));
-    // Dropped before `inside` is. A thread that is ending has no place for either.
-    let _back = Back(outer.unwrap_or(ptr::null()));
+    let inside = Inside { flight, task: task_id(), outer: Cell::new(ptr::null()) };
+    // A thread that is ending has no place for it.
+    let _ = CURRENT.try_with(|current| inside.outer.set(current.replace(&inside)));
+    let _back = Back(&inside);
     act()
+}
+
+/// Takes out `inside`, which is left before one that was entered later: coroutines of one thread can do that.
+#[cold]
+#[allow(unsafe_code, reason = "as `current`")]
+fn unchain(top: *const Inside, inside: &Inside) {
+    let mut next = top;
+    // SAFETY: whatever is in the chain is in a frame of `within` that has not been left: who leaves takes itself out.
+    while let Some(later) = unsafe { next.as_ref() } {
+        next = later.outer.get();
+        if ptr::eq(next, inside) {
+            later.outer.set(inside.outer.get());
+            return;
+        }
+    }
 }
 
 /// Whether this thread is running the work of any flight at all.

@@ -43,13 +43,14 @@ unsafe impl Send for Hold {}
 unsafe impl Sync for Hold {}
 
 impl Hold {
-    /// The only hold on `flight`, whose core counts one.
+    /// The only hold on a flight, whose core counts one.
     ///
     /// # Safety
-    /// `T` is `repr(C)` and begins with its core, whose `widen` is that of `T`.
-    pub(super) unsafe fn of<T: Craft>(flight: Box<T>) -> Self {
+    /// `flight` is out of a box, `repr(C)`, and begins with its core, whose `widen` is that of its type, a `Craft`.
+    pub(super) unsafe fn of(flight: *mut Core) -> Self {
         // A pointer to all of the flight, not only to the core.
-        Self(NonNull::from(Box::leak(flight)).cast())
+        // SAFETY: out of a box, so not null.
+        Self(unsafe { NonNull::new_unchecked(flight) })
     }
 
     #[inline]

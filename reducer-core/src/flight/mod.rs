@@ -372,20 +372,13 @@ where
     F: Future<Output = V> + Send + 'static,
 {
     /// A flight whose leader is in the seat, with its work, or to board it yet. Runs no user code.
-    #[allow(unsafe_code, reason = "made where it is to lie: in one piece it would be copied there")]
+    #[allow(unsafe_code, reason = "argued in hold.rs")]
     pub(crate) fn launch(spec: &mut Spec, key: K, show: Show<K>, work: &mut Option<F>) -> Hold {
-        let mut flight = Box::<Self>::new_uninit();
-        let this = flight.as_mut_ptr();
-        // SAFETY: each field is written once, and none of these can panic. The flight is `repr(C)`, and its core
-        // the first of the first.
-        unsafe {
-            Core::write(&raw mut (*this).hull.core, spec, Self::widen);
-            (&raw mut (*this).hull.key).write(key);
-            (&raw mut (*this).hull.show).write(show);
-            (&raw mut (*this).hull.outcome).write(OnceLock::new());
-            (&raw mut (*this).berth).write(Berth(UnsafeCell::new(work.take())));
-            Hold::of(flight.assume_init())
-        }
+        let core = Core::new(spec, Self::widen);
+        let hull = Hull { core, key, show, outcome: OnceLock::new() };
+        let flight = Box::new(Self { hull, berth: Berth(UnsafeCell::new(work.take())) });
+        // SAFETY: `repr(C)`, and the core is the first of the first.
+        unsafe { Hold::of(Box::into_raw(flight).cast()) }
     }
 
     /// See `hold.rs`.

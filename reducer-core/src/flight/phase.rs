@@ -143,12 +143,8 @@ pub(crate) enum Turn {
 }
 
 impl Core {
-    /// Makes, at `place`, the core of a flight with its leader aboard and in the seat.
-    ///
-    /// # Safety
-    /// `place` may be written to. `widen` is of the flight that it is in.
-    #[allow(unsafe_code, reason = "see `Flight::launch`")]
-    pub(super) unsafe fn write(place: *mut Self, spec: &mut Spec, widen: Widen) {
+    /// The core of a flight with its leader aboard and in the seat. `widen` is of that flight.
+    pub(super) fn new(spec: &mut Spec, widen: Widen) -> Self {
         let state = State {
             phase: Phase::Flying,
             seated: true,
@@ -166,7 +162,7 @@ impl Core {
             lift: spec.lift.take(),
             more: None,
         };
-        let core = Self {
+        Self {
             count: Count::one(),
             widen,
             hash: spec.hash,
@@ -174,9 +170,7 @@ impl Core {
             log: spec.log,
             state: Mutex::new(state),
             clock: Berth(UnsafeCell::new(None)),
-        };
-        // SAFETY: as asked.
-        unsafe { place.write(core) };
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {

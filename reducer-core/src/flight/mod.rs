@@ -41,6 +41,7 @@ mod caller;
 mod calls;
 mod hold;
 mod host;
+mod log;
 mod phase;
 mod ring;
 mod trace;
@@ -52,7 +53,8 @@ pub(crate) use hold::{Hold, same};
 #[cfg(all(feature = "tokio", not(loom)))]
 pub(crate) use host::require_runtime;
 pub(crate) use host::{Deadline, Lift};
-pub(crate) use phase::{Core, Join, Log, Stake};
+pub(crate) use log::Log;
+pub(crate) use phase::{Core, Join, Stake};
 pub(crate) use ring::{Link, waits_on_us, within};
 
 use crate::error::{Cancelled, Panicked, ReduceError, TimedOut, message_of};

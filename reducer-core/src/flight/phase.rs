@@ -6,14 +6,15 @@ use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::berth::{Berth, Bound};
 use super::calls::Calls;
 use super::hold::{Count, Widen};
-use super::host::{Deadline, Home, Instant, Lift};
+use super::host::{Deadline, Home, Lift};
+use super::log::Log;
 use super::trace::FlightSpan;
 use super::waiters::{Side, Waiter, Waiters};
 use super::waker;
@@ -44,36 +45,6 @@ pub(crate) enum Stake {
     Follower,
     /// Waits for an `Ending` flight to be over. Not counted.
     Bystander,
-}
-
-/// What the hooks want to know of a flight; nothing where there are none.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Log {
-    pub(crate) number: u64,
-    /// In nanoseconds of our own clock, which an `Instant` needs twice the room for. 0 if nobody asked.
-    started: u64,
-}
-
-impl Log {
-    pub(crate) fn new(number: u64, timed: bool) -> Self {
-        Self { number, started: if timed { now() } else { 0 } }
-    }
-
-    pub(crate) fn elapsed(self) -> Duration {
-        match self.started {
-            0 => Duration::ZERO,
-            started => Duration::from_nanos(now().saturating_sub(started)),
-        }
-    }
-}
-
-/// Nanoseconds since a day before we were first asked: a test's paused clock may be behind.
-fn now() -> u64 {
-    static EPOCH: OnceLock<Instant> = OnceLock::new();
-    let now = Instant::now();
-    let day = Duration::from_secs(24 * 60 * 60);
-    let epoch = EPOCH.get_or_init(|| now.checked_sub(day).unwrap_or(now));
-    now.saturating_duration_since(*epoch).as_nanos() as u64
 }
 
 /// The part of a flight that does not depend on its types.

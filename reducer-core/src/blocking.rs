@@ -2,6 +2,7 @@
 
 use std::any::type_name;
 use std::cell::Cell;
+use std::future::Pending;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -11,8 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use crate::call::Work;
 use crate::error::ReduceError;
 use crate::flight::{
-    Flight, Hold, HoldsRows, Link, Outcome, Show, Site, Spec, Stake, Waiting, quietly, within,
-    wreck,
+    Cargo, Hold, HoldsRows, Link, Outcome, Site, Stake, Waiting, quietly, within, wreck,
 };
 use crate::key::{ByEq, Key, Same};
 use crate::reducer::{Reduced, Reducer, Role};
@@ -22,13 +22,14 @@ use crate::sync::{AtomicBool, Ordering, Thread, thread, thread_local};
 /// The work of a flight that a thread runs: there is no future to poll.
 struct OnThread;
 
-impl<K, V> Work<K, V> for OnThread
+impl<K, V, S> Work<K, V, S> for OnThread
 where
     K: Send + Sync + 'static,
     V: Send + Sync + 'static,
+    S: Same<K>,
 {
-    fn launch(&mut self, spec: &mut Spec, key: K, show: Show<K>) -> Hold {
-        Flight::<K, V, _>::launch(spec, key, show, &mut None::<std::future::Pending<V>>)
+    fn cargo(&mut self) -> Cargo<'_, K, V, S> {
+        Cargo::later::<Pending<V>>()
     }
 }
 

@@ -13,97 +13,88 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::error::ReduceError;
-use crate::flight::{
-    Flight, Hold, HoldsRows, Led, Show, Site, Spec, Stake, Waiting, quietly, within,
-};
+use crate::flight::{Cargo, Hold, HoldsRows, Led, Ready, Site, Stake, Waiting, quietly, within};
 use crate::key::{ByEq, Key, Owned, Same};
 use crate::reducer::{Reduced, Reducer, Role};
 use crate::registry::{Admission, Options};
 
 /// What a leader brings. It alone knows the type of the work: all around it is compiled once for a key and a
 /// value type, not once for every function.
-pub(crate) trait Work<K, V> {
-    /// A flight with its leader in the seat, and the work aboard or a place for it. Called under a lock: runs
-    /// no user code. Not called twice.
-    fn launch(&mut self, spec: &mut Spec, key: K, show: Show<K>) -> Hold;
+pub(crate) trait Work<K, V, S> {
+    /// The work, or a place for it. Called under a lock: runs no user code. Not called twice.
+    fn cargo(&mut self) -> Cargo<'_, K, V, S>;
 
-    /// Builds the work if `flight` has a place for it, and in its name: what is called is called from inside. The
-    /// error is what that said when it panicked.
+    /// Builds the work if there is but a place for it, and in the name of `flight`, which was launched with our cargo:
+    /// what is called is called from inside. The error is what that said when it panicked.
     fn begin(&mut self, _flight: &Hold) -> Result<(), Box<dyn Any + Send>> {
         Ok(())
-    }
-
-    /// The same apart from its owner, if it borrows nothing.
-    fn to_box(&mut self) -> Option<Box<dyn Work<K, V> + Send>> {
-        None
     }
 }
 
 /// The work is there.
-impl<K, V, F> Work<K, V> for Option<F>
+impl<K, S, F> Work<K, F::Output, S> for Ready<F>
 where
     K: Send + Sync + 'static,
-    V: Send + Sync + 'static,
-    F: Future<Output = V> + Send + 'static,
+    S: Same<K>,
+    F: Future<Output: Send + Sync + 'static> + Send + 'static,
 {
-    fn launch(&mut self, spec: &mut Spec, key: K, show: Show<K>) -> Hold {
-        Flight::launch(spec, key, show, self)
+    fn cargo(&mut self) -> Cargo<'_, K, F::Output, S> {
+        Ready::cargo(self)
     }
+}
 
-    fn to_box(&mut self) -> Option<Box<dyn Work<K, V> + Send>> {
-        Some(Box::new(self.take()))
+/// It is there, and its type is forgotten.
+impl<K, V, S> Work<K, V, S> for Cargo<'_, K, V, S> {
+    fn cargo(&mut self) -> Cargo<'_, K, V, S> {
+        self.take()
     }
 }
 
 /// The work is to be built.
 pub(crate) struct Build<W>(pub(crate) Option<W>);
 
-impl<K, V, W, F> Work<K, V> for Build<W>
+impl<K, V, S, W, F> Work<K, V, S> for Build<W>
 where
     K: Send + Sync + 'static,
     V: Send + Sync + 'static,
+    S: Same<K>,
     W: FnOnce() -> F,
     F: Future<Output = V> + Send + 'static,
 {
-    fn launch(&mut self, spec: &mut Spec, key: K, show: Show<K>) -> Hold {
-        Flight::<K, V, F>::launch(spec, key, show, &mut None)
+    fn cargo(&mut self) -> Cargo<'_, K, V, S> {
+        Cargo::later::<F>()
     }
 
     fn begin(&mut self, flight: &Hold) -> Result<(), Box<dyn Any + Send>> {
         let build = self.0.take().expect("no flight is begun twice");
-        board::<K, V, F>(flight, build)
+        board(flight, build)
     }
 }
 
 /// The work is a function's, applied to the key.
 pub(crate) struct Apply<W>(pub(crate) Arc<W>);
 
-impl<K, V, W, F> Work<K, V> for Apply<W>
+impl<K, V, S, W, F> Work<K, V, S> for Apply<W>
 where
     K: Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
+    S: Same<K>,
     W: Fn(K) -> F,
     F: Future<Output = V> + Send + 'static,
 {
-    fn launch(&mut self, spec: &mut Spec, key: K, show: Show<K>) -> Hold {
-        Flight::<K, V, F>::launch(spec, key, show, &mut None)
+    fn cargo(&mut self) -> Cargo<'_, K, V, S> {
+        Cargo::later::<F>()
     }
 
     fn begin(&mut self, flight: &Hold) -> Result<(), Box<dyn Any + Send>> {
         let key = flight.key().downcast_ref::<K>().expect("launched with this key");
-        board::<K, V, F>(flight, || (self.0)(key.clone()))
+        board(flight, || (self.0)(key.clone()))
     }
 }
 
-fn board<K, V, F>(flight: &Hold, build: impl FnOnce() -> F) -> Result<(), Box<dyn Any + Send>>
-where
-    K: Send + Sync + 'static,
-    V: Send + Sync + 'static,
-    F: Future<Output = V> + Send + 'static,
-{
+fn board<F>(flight: &Hold, build: impl FnOnce() -> F) -> Result<(), Box<dyn Any + Send>> {
     let work = within(flight, || catch_unwind(AssertUnwindSafe(build)))?;
-    let place = flight.whole().downcast_ref::<Flight<K, V, F>>();
-    place.expect("launched as such").board(work);
+    flight.board(work);
     Ok(())
 }
 
@@ -138,7 +129,7 @@ impl<P: Key, W> Start<P, P::Owned, P::Same, W> {
     where
         R: HoldsRows + Borrow<Reducer> + Clone,
         V: Clone + Send + Sync + 'static,
-        W: Work<P::Owned, V>,
+        W: Work<P::Owned, V, P::Same>,
     {
         let reducer: &Reducer = holder.borrow();
         let registry = &reducer.registry;
@@ -207,7 +198,7 @@ pub(crate) fn board_owned<R, K, S, V>(
     hash: u64,
     key: &mut Option<K>,
     same: &S,
-    work: &mut dyn Work<K, V>,
+    work: &mut dyn Work<K, V, S>,
 ) -> Result<Boarded<R, V>, ReduceError>
 where
     R: HoldsRows + Borrow<Reducer> + Clone,
@@ -274,7 +265,7 @@ where
     R: HoldsRows + Borrow<Reducer> + Clone,
     P: Key,
     V: Clone + Send + Sync + 'static,
-    W: Work<P::Owned, V>,
+    W: Work<P::Owned, V, P::Same>,
 {
     type Output = Result<Reduced<V>, ReduceError>;
 

@@ -17,9 +17,9 @@ pub use crate::batch::{
     AggregateError, Aggregated, Answers, SlotsOutcome, Terms, answered, slotted, terms,
 };
 use crate::blocking::{follow_found, lead_or_follow};
-use crate::call::{Boarded, READY, Work, board_owned, check_runtime};
+use crate::call::{Boarded, READY, board_owned, check_runtime};
 use crate::error::ReduceError;
-use crate::flight::{self, Led, Outcome, Stake, Waiting};
+use crate::flight::{self, Cargo, Led, Outcome, Stake, Waiting};
 pub use crate::key::parts::{
     ByPtr, Fail, Output, capture, capture_option, no_part, probe, self_part, static_part,
 };
@@ -112,12 +112,13 @@ where
     S: Same<K> + Send + Sync + 'static,
     F: Future<Output = V> + Send + 'static,
 {
-    start_any(miss, &mut Some(work))
+    Cargo::send(work, start_any, miss)
 }
 
-// What follows does not know the type of the work: see `Work`.
+// What follows does not know the type of the work: there is one for every function in a program, and
+// each line that knows it is compiled for each.
 
-fn start_any<'r, V, K, S>(miss: Miss<'r, V, K, S>, work: &mut dyn Work<K, V>) -> Flight<'r, V>
+fn start_any<'r, V, K, S>(miss: Miss<'r, V, K, S>, mut work: Cargo<'_, K, V, S>) -> Flight<'r, V>
 where
     V: Output,
     K: Send + Sync + 'static,
@@ -125,7 +126,7 @@ where
 {
     let Miss { reducer, site, hash, key, same, .. } = miss;
     let mut key = Some(key);
-    let waiting = match board_owned(&reducer, site.0, hash, &mut key, &same, work) {
+    let waiting = match board_owned(&reducer, site.0, hash, &mut key, &same, &mut work) {
         Ok(Boarded::Led(led)) => return Flight::led(led),
         Ok(Boarded::Waits(waiting)) => waiting,
         Err(error) => return Flight::failed(error),
@@ -134,10 +135,13 @@ where
         // The flight before ours is just being dropped, on another thread. Rare enough for two boxes.
         Some(key) if waiting.stake() == Stake::Bystander => {
             let miss = Miss { reducer, site, hash, key, same, value: PhantomData };
-            let work = work.to_box().expect("what is ready can be moved");
-            start_later(miss, waiting, work)
+            start_later(miss, waiting, work.into_box())
         }
-        _ => Flight::aboard(waiting),
+        _ => {
+            // While the stake is still ours to give up: destructors may panic.
+            drop((key, work));
+            Flight::aboard(waiting)
+        }
     }
 }
 
@@ -145,7 +149,7 @@ where
 fn start_later<'r, V, K, S>(
     miss: Miss<'r, V, K, S>,
     mut waiting: Waiting<&'r Reducer, V>,
-    mut work: Box<dyn Work<K, V> + Send>,
+    mut work: Cargo<'static, K, V, S>,
 ) -> Flight<'r, V>
 where
     V: Output,
@@ -161,7 +165,7 @@ where
             }
             let mut ending = pin!(waiting);
             poll_fn(|cx| ending.as_mut().poll_ended(cx)).await;
-            match board_owned(&reducer, site.0, hash, &mut key, &same, &mut *work)? {
+            match board_owned(&reducer, site.0, hash, &mut key, &same, &mut work)? {
                 Boarded::Led(led) => break Flight::led(led),
                 Boarded::Waits(next) => waiting = next,
             }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::call::{Build, Call, TryCall, Work, Wrapped};
 use crate::error::SetHooksError;
-use crate::flight::{HoldsRows, Rows, Site};
+use crate::flight::{HoldsRows, Ready, Rows, Site};
 use crate::hooks::{AllHooks, Hooks};
 use crate::key::{ByEq, ByRef, Owned};
 use crate::registry::{Options, Registry};
@@ -106,7 +106,7 @@ impl Reducer {
         K: Hash + Eq + Send + Sync + 'static,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        Call(self.call(key, type_name::<F>, Some(work)))
+        Call(self.call(key, type_name::<F>, Ready::new(work)))
     }
 
     /// As [`reduce`](Self::reduce), and tells the caller's [`Role`]; what `reduce` panics with is the error.
@@ -142,7 +142,7 @@ impl Reducer {
         K: Hash + Eq + Send + Sync + 'static,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        self.call(key, type_name::<F>, Some(work))
+        self.call(key, type_name::<F>, Ready::new(work))
     }
 
     /// As [`reduce`](Self::reduce), with work that only the leader builds: a follower's future stays small,
@@ -202,13 +202,13 @@ impl Reducer {
         Q: Hash + Eq + ToOwned<Owned: Hash + Eq + Send + Sync + 'static> + ?Sized,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        Call(TryCall::new(self, Site::Open(type_name::<F>), ByRef(key), Some(work)))
+        Call(TryCall::new(self, Site::Open(type_name::<F>), ByRef(key), Ready::new(work)))
     }
 
     fn call<K, W, V>(&self, key: K, name: fn() -> &'static str, work: W) -> OpenCall<'_, K, W, V>
     where
         K: Hash + Eq + Send + Sync + 'static,
-        W: Work<K, V>,
+        W: Work<K, V, ByEq>,
     {
         TryCall::new(self, Site::Open(name), Owned(key), work)
     }

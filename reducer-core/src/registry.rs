@@ -121,10 +121,15 @@ impl<P: Key> Seeker for Finding<'_, P> {
 struct Leading<'a, K, S, V> {
     key: &'a mut Option<K>,
     same: &'a S,
-    work: &'a mut dyn Work<K, V>,
+    work: &'a mut dyn Work<K, V, S>,
 }
 
-impl<K: 'static, S: Same<K>, V> Seeker for Leading<'_, K, S, V> {
+impl<K, S, V> Seeker for Leading<'_, K, S, V>
+where
+    K: Send + Sync + 'static,
+    S: Same<K>,
+    V: Send + Sync + 'static,
+{
     fn is_same(&self, key: &dyn Any) -> bool {
         match (key.downcast_ref(), &self.key) {
             (Some(key), Some(mine)) => self.same.same(mine, key),
@@ -133,7 +138,8 @@ impl<K: 'static, S: Same<K>, V> Seeker for Leading<'_, K, S, V> {
     }
 
     fn launch(&mut self, mut spec: Spec) -> Option<Hold> {
-        Some(self.work.launch(&mut spec, self.key.take()?, S::show))
+        let key = self.key.take()?;
+        Some(self.work.cargo().launch(&mut spec, key))
     }
 }
 
@@ -277,7 +283,7 @@ impl Registry {
         site: Site,
         key: &mut Option<K>,
         same: &S,
-        work: &mut dyn Work<K, V>,
+        work: &mut dyn Work<K, V, S>,
     ) -> Admission
     where
         K: Send + Sync + 'static,
@@ -298,7 +304,7 @@ impl Registry {
             Look::Nothing(rows) => {
                 let mut spec = self.spec(options, hash, site);
                 let key = key.take().expect("kept until there is a stake");
-                self.enter(rows, work.launch(&mut spec, key, S::show), None)
+                self.enter(rows, work.cargo().launch(&mut spec, key), None)
             }
             Look::Alike(flight) => {
                 let mut seeker = Leading { key, same, work };

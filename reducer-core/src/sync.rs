@@ -28,17 +28,7 @@ mod imp {
         }
     }
 
-    pub(crate) use std::cell::UnsafeCell;
-
-    macro_rules! access {
-        ($cell:expr) => {
-            &mut *$cell.get()
-        };
-    }
-    /// What a cell holds, for the statement that asks: loom sees who asks at the same time. To be called in
-    /// an `unsafe` block that argues there is no other access meanwhile. A macro, for it is compiled with
-    /// every work.
-    pub(crate) use access;
+    pub(crate) use super::cell::UnsafeCell;
 }
 
 #[cfg(loom)]
@@ -66,24 +56,28 @@ mod imp {
         }
     }
 
+    #[cfg(shuttle)]
+    pub(crate) use super::cell::UnsafeCell;
     #[cfg(not(shuttle))]
     pub(crate) use loom::cell::UnsafeCell;
-    #[cfg(shuttle)]
-    pub(crate) use std::cell::UnsafeCell;
+}
 
-    #[cfg(not(shuttle))]
-    macro_rules! access {
-        ($cell:expr) => {
-            $cell.get_mut().deref()
-        };
+#[cfg(any(not(loom), shuttle))]
+mod cell {
+    /// As loom's, which sees who is at what it holds at the same time.
+    #[derive(Debug)]
+    pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(std::cell::UnsafeCell::new(value))
+        }
+
+        #[inline(always)]
+        pub(crate) fn with_mut<U>(&self, act: impl FnOnce(*mut T) -> U) -> U {
+            act(self.0.get())
+        }
     }
-    #[cfg(shuttle)]
-    macro_rules! access {
-        ($cell:expr) => {
-            &mut *$cell.get()
-        };
-    }
-    pub(crate) use access;
 }
 
 pub(crate) use imp::*;

@@ -299,23 +299,26 @@ fn a_value_that_panics_in_drop_is_contained() {
 
 #[test]
 fn work_whose_destructor_panics_lands_all_the_same() {
-    struct Bomb;
+    struct Bomb {
+        _counts: DropCounts,
+    }
     impl Drop for Bomb {
         fn drop(&mut self) {
             panic!("a destructor");
         }
     }
     let reducer = Reducer::new();
+    let exploded = Count::new();
 
     // Abandoned: the panic goes no further than the flight.
-    let bomb = Bomb;
+    let bomb = Bomb { _counts: DropCounts(exploded.clone()) };
     let mut call = ByHand::new(reducer.reduce(1, async move {
         let _bomb = bomb;
         std::future::pending::<()>().await;
     }));
     call.pending();
     drop(call);
-    assert_eq!(reducer.in_flight(), 0);
+    assert_eq!((reducer.in_flight(), exploded.get()), (0, 1));
 
     // Done: the value is there, the residue blows up.
     struct Done {
@@ -327,9 +330,12 @@ fn work_whose_destructor_panics_lands_all_the_same() {
             Poll::Ready(7)
         }
     }
-    let mut call = ByHand::new(reducer.reduce(1, Done { _residue: Some(Bomb) }));
+    let mut call = ByHand::new(
+        reducer.reduce(1, Done { _residue: Some(Bomb { _counts: DropCounts(exploded.clone()) }) }),
+    );
     assert_eq!(call.ready(), 7);
-    assert_eq!(reducer.in_flight(), 0);
+    drop(call);
+    assert_eq!((reducer.in_flight(), exploded.get()), (0, 2), "each once");
 }
 
 #[test]

@@ -1,91 +1,411 @@
-//! Where the work lies: in the flight's own allocation, pinned for good.
+//! Where the work lies: in the flight's own allocation, behind its hull, pinned for good.
 //!
 //! Only whoever has the seat (`phase.rs`) touches it, so there is no lock. Two things are to be argued,
 //! and each function asks for both: *the seat*, which gives the work to one thread at a time, and *the
-//! place*, a box that the flight never leaves.
+//! place*, memory that nothing moves the work out of.
+//!
+//! Nobody but a [`Kit`] knows the type of the work.
 //!
 //! # Why
 //! A `Pin<Box<F>>` behind a mutex needs no `unsafe`, and costs every call a second allocation (the
 //! contract allows one) and three more lock operations. loom checks the seat: this is its `UnsafeCell`.
+//!
+//! A `Flight<K, V, F>` and trait objects of it need less, and are compiled for every function in a program
+//! that is under the attribute. DESIGN.md has the figures.
 #![allow(
     unsafe_code,
-    reason = "pins the work inside its flight; the module's text says what that buys"
+    reason = "puts the work behind its flight, and pins it; the module's text says what that buys"
 )]
 
-use std::fmt;
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::any::Any;
 use std::future::Future;
+use std::marker::PhantomData;
+use std::mem::{self, ManuallyDrop, MaybeUninit, offset_of};
 use std::pin::Pin;
+use std::ptr;
 use std::task::{Context, Poll};
 
-use crate::sync::{UnsafeCell, access};
+use super::{Core, Hold, Hull, Hulled, Rows, Spec, step};
+use crate::key::Same;
+use crate::sync::UnsafeCell;
 
-/// Holds the work of one flight, or its clock.
-pub(crate) struct Berth<F>(pub(super) UnsafeCell<Option<F>>);
+/// What only whoever has the seat may touch.
+pub(super) struct Seated<T>(UnsafeCell<T>);
 
-// SAFETY: a `&Berth` alone gives no access; whoever has the seat has the only one, and takes it from the
-// last holder through the lock of the flight's state. So the work is only ever sent, not shared.
-unsafe impl<F: Send> Sync for Berth<F> {}
+// SAFETY: a `&Seated` alone gives no access; whoever has the seat has the only one, and takes it from the
+// last holder through the lock of the flight's state. So what is here is only ever sent, not shared.
+unsafe impl<T: Send> Sync for Seated<T> {}
 
-/// A berth whose work comes to a `V`.
-pub(crate) trait Bound<V> {
-    /// Polls the work. When it is done, what it came to is put into `value`, and then the work is dropped,
-    /// which may panic. `None` if there is none.
-    ///
-    /// # Safety
-    /// The caller has the seat, and the berth never moves again: its flight was made inside of a box, and
-    /// nothing takes it out.
-    unsafe fn poll(&self, cx: &mut Context<'_>, value: &mut Option<V>) -> Option<Poll<()>>;
-}
-
-impl<F> Berth<F> {
-    /// Takes the work in. Only once, before the first poll.
-    ///
-    /// # Safety
-    /// The caller has the seat.
-    pub(crate) unsafe fn board(&self, work: F) {
-        // SAFETY: the seat.
-        let old = unsafe { access!(self.0).replace(work) };
-        debug_assert!(old.is_none(), "a flight is boarded once");
+impl<T> Seated<T> {
+    pub(super) fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
     }
 
-    /// Whether there is anything in it.
-    ///
     /// # Safety
-    /// The caller has the seat.
-    pub(crate) unsafe fn is_taken(&self) -> bool {
+    /// The caller has the seat, and `act` does not come back here.
+    #[inline]
+    pub(super) unsafe fn with<U>(&self, act: impl FnOnce(&mut T) -> U) -> U {
         // SAFETY: the seat.
-        unsafe { access!(self.0).as_mut().is_some() }
-    }
-
-    /// Drops the work where it lies.
-    ///
-    /// # Safety
-    /// The caller has the seat.
-    pub(crate) unsafe fn clear(&self) {
-        // SAFETY: the seat. A destructor that panics leaves `None` behind all the same.
-        unsafe { *access!(self.0) = None };
+        self.0.with_mut(|value| act(unsafe { &mut *value }))
     }
 }
 
-impl<F: Future> Bound<F::Output> for Berth<F> {
-    unsafe fn poll(&self, cx: &mut Context<'_>, value: &mut Option<F::Output>) -> Option<Poll<()>> {
-        // SAFETY: the seat; and the place. Nothing moves the work out of it (it is dropped there), and it is
-        // dropped before its memory goes, with the flight.
-        unsafe {
-            let polled = match access!(self.0) {
-                Some(work) => Pin::new_unchecked(work).poll(cx),
-                None => return None,
-            };
-            let Poll::Ready(done) = polled else { return Some(Poll::Pending) };
-            *value = Some(done);
-            self.clear();
+/// What there is to know of a flight with work of one type, for those who don't know it.
+pub(super) struct Kit {
+    /// Of hull and work.
+    whole: Layout,
+    /// Of the work.
+    work: Layout,
+    /// Where the work begins, in bytes from where the hull does.
+    berth: usize,
+    /// The hull of a flight.
+    pub(super) hull: unsafe fn(*mut Core) -> *mut dyn Hulled,
+    /// As [`step`].
+    pub(super) step: Step,
+    /// Polls the work that lies there, and writes what comes of it over a `Poll` of its output.
+    poll: unsafe fn(*mut (), &mut Context<'_>, *mut ()),
+    /// Moves the work that lies at the first place to the second. A move of known size is a few instructions.
+    load: unsafe fn(*const (), *mut ()),
+    /// Drops the work that lies there.
+    drop: unsafe fn(*mut ()),
+}
+
+type Step = fn(&Hold, &mut Context<'_>, &dyn Rows, Option<&mut dyn Any>) -> Poll<()>;
+
+/// How a flight lies in memory.
+#[repr(C)]
+struct Whole<K, V, S, F> {
+    hull: Hull<K, V, S>,
+    work: F,
+}
+
+// A flight is sent and shared, and its work is sent: `Hold` relies on the bounds.
+impl<K, V, S, F> Whole<K, V, S, F>
+where
+    K: Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    S: Same<K>,
+    F: Future<Output = V> + Send + 'static,
+{
+    const KIT: Kit = Kit {
+        whole: Layout::new::<Self>(),
+        work: Layout::new::<F>(),
+        berth: offset_of!(Self, work),
+        hull: hull::<K, V, S>,
+        step: step::<V>,
+        poll: poll::<F>,
+        load: load::<F>,
+        drop: drop_in_place::<F>,
+    };
+}
+
+// Functions of what they are of, and not of all of `Whole`: those would be compiled for each work.
+
+/// See [`Kit`].
+fn hull<K, V, S>(core: *mut Core) -> *mut dyn Hulled
+where
+    K: Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    S: Same<K>,
+{
+    core.cast::<Hull<K, V, S>>()
+}
+
+/// See [`Kit`].
+unsafe fn load<F>(from: *const (), to: *mut ()) {
+    // SAFETY: a work lies there, and only here from now on.
+    unsafe { ptr::copy_nonoverlapping(from.cast::<F>(), to.cast(), 1) };
+}
+
+/// See [`Kit`].
+unsafe fn drop_in_place<F>(work: *mut ()) {
+    // SAFETY: a work lies there, and is not used after this.
+    unsafe { ptr::drop_in_place(work.cast::<F>()) };
+}
+
+/// See [`Kit`].
+unsafe fn poll<F: Future>(work: *mut (), cx: &mut Context<'_>, polled: *mut ()) {
+    // SAFETY: a work lies there, and nothing moves it. Nothing to be dropped is written over.
+    unsafe {
+        polled.cast::<Poll<F::Output>>().write(Pin::new_unchecked(&mut *work.cast::<F>()).poll(cx))
+    };
+}
+
+/// Work on its way into a flight with keys `K` by `S` and values `V`, or the room for it.
+pub(crate) struct Cargo<'a, K, V, S> {
+    kit: &'static Kit,
+    /// Null if there is only the room.
+    work: *mut (),
+    /// The memory at `work` is the cargo's, too.
+    boxed: bool,
+    from: PhantomData<&'a mut ()>,
+    flight: PhantomData<Hull<K, V, S>>,
+}
+
+// SAFETY: all that it owns is the work, and `of` asks for one that may be sent.
+unsafe impl<K, V, S> Send for Cargo<'_, K, V, S> {}
+
+impl<K, V, S> Cargo<'_, K, V, S>
+where
+    K: Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    S: Same<K>,
+{
+    /// # Safety
+    /// `work` is null, or what is there is the cargo's from now on; it stays readable while the cargo lives.
+    #[inline(always)]
+    unsafe fn of<F>(work: *mut F) -> Self
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        Self {
+            kit: &Whole::<K, V, S, F>::KIT,
+            work: work.cast(),
+            boxed: false,
+            from: PhantomData,
+            flight: PhantomData,
         }
-        Some(Poll::Ready(()))
+    }
+
+    /// Gives `work` to `act`, which takes `with` along. No closure: it would be compiled for each work.
+    #[inline(always)]
+    pub(crate) fn send<F, T, U>(work: F, act: for<'b> fn(T, Cargo<'b, K, V, S>) -> U, with: T) -> U
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let mut work = ManuallyDrop::new(work);
+        // SAFETY: nobody but the cargo has it from here on.
+        act(with, unsafe { Cargo::of((&raw mut work).cast::<F>()) })
+    }
+
+    /// No work yet: it will be an `F`.
+    pub(crate) fn later<F>() -> Self
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        // SAFETY: null.
+        unsafe { Self::of::<F>(ptr::null_mut()) }
+    }
+
+    /// A flight whose leader is in the seat, with the work aboard, or to board yet. Runs no user code.
+    #[inline]
+    pub(crate) fn launch(self, spec: &mut Spec, key: K) -> Hold {
+        let kit = self.kit;
+        // First the memory: what is made after that is made where it stays.
+        let flight = allocate(kit.whole);
+        // SAFETY: the kit is of these types, so there is room for each. The hull is `repr(C)` and begins with its
+        // core.
+        unsafe {
+            let core = Core::new(spec, kit, !self.work.is_null());
+            flight.cast::<Hull<K, V, S>>().write(Hull::new(core, key));
+            self.unload(flight.byte_add(kit.berth));
+            Hold::of(flight.cast())
+        }
     }
 }
 
-impl<F> fmt::Debug for Berth<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Berth").finish_non_exhaustive()
+impl<K, V, S> Cargo<'_, K, V, S> {
+    /// All of it, for another hand.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Self {
+        let work = mem::replace(&mut self.work, ptr::null_mut());
+        Self { work, ..*self }
+    }
+
+    /// The same, apart from where it was.
+    pub(crate) fn into_box(self) -> Cargo<'static, K, V, S> {
+        let Self { kit, .. } = self;
+        let work = if self.work.is_null() { ptr::null_mut() } else { allocate(kit.work) };
+        let boxed = Cargo { kit, work, boxed: true, from: PhantomData, flight: PhantomData };
+        // SAFETY: there is room, if there is work.
+        unsafe { self.unload(work) };
+        boxed
+    }
+
+    /// Moves the work to `place`, if there is one.
+    ///
+    /// # Safety
+    /// If there is one, there is room for it.
+    #[inline]
+    unsafe fn unload(self, place: *mut ()) {
+        let cargo = ManuallyDrop::new(self);
+        if cargo.work.is_null() {
+            return;
+        }
+        // SAFETY: the work is the cargo's, which is not dropped: from here on it is only there.
+        unsafe {
+            (cargo.kit.load)(cargo.work, place);
+            cargo.free();
+        }
+    }
+
+    /// Gives back what memory the cargo has.
+    ///
+    /// # Safety
+    /// Only once, and if there is work, then it is not used after this.
+    unsafe fn free(&self) {
+        if self.boxed && !self.work.is_null() {
+            // SAFETY: `into_box` allocated it.
+            unsafe { deallocate(self.work, self.kit.work) };
+        }
+    }
+}
+
+impl<K, V, S> Drop for Cargo<'_, K, V, S> {
+    fn drop(&mut self) {
+        /// The memory goes even if the work's destructor panics.
+        struct Free<'a, 'b, K, V, S>(&'a Cargo<'b, K, V, S>);
+        impl<K, V, S> Drop for Free<'_, '_, K, V, S> {
+            fn drop(&mut self) {
+                // SAFETY: once, and last.
+                unsafe { self.0.free() };
+            }
+        }
+        if !self.work.is_null() {
+            let _free = Free(self);
+            // SAFETY: the work is the cargo's, and never left it.
+            unsafe { (self.kit.drop)(self.work) };
+        }
+    }
+}
+
+/// Work that waits where it is for its flight.
+pub(crate) struct Ready<F> {
+    work: MaybeUninit<F>,
+    is_here: bool,
+}
+
+impl<F: Future> Ready<F> {
+    pub(crate) fn new(work: F) -> Self {
+        Self { work: MaybeUninit::new(work), is_here: true }
+    }
+
+    /// Not called twice.
+    pub(crate) fn cargo<K, S>(&mut self) -> Cargo<'_, K, F::Output, S>
+    where
+        K: Send + Sync + 'static,
+        S: Same<K>,
+        F: Future<Output: Send + Sync + 'static> + Send + 'static,
+    {
+        let is_here = mem::take(&mut self.is_here);
+        assert!(is_here, "no flight is begun twice");
+        // SAFETY: it was here.
+        unsafe { Cargo::of(self.work.as_mut_ptr()) }
+    }
+}
+
+impl<F> Drop for Ready<F> {
+    fn drop(&mut self) {
+        if self.is_here {
+            // SAFETY: it is here.
+            unsafe { self.work.assume_init_drop() };
+        }
+    }
+}
+
+impl Hold {
+    /// Where the work lies, or will.
+    #[inline]
+    fn berth(&self) -> *mut () {
+        let core = self.as_ptr();
+        // SAFETY: in the same allocation.
+        unsafe { core.cast::<u8>().add(self.core().kit.berth).cast() }
+    }
+
+    /// Takes the work in. By the leader, of a flight launched with a cargo for a `later` `F`, before it is polled.
+    pub(crate) fn board<F>(&self, work: F) {
+        assert_eq!(self.core().kit.work, Layout::new::<F>(), "it has room for another work");
+        // SAFETY: a flight is made with its leader in the seat; there is room for an `F`, and nothing in it.
+        unsafe {
+            self.berth().cast::<F>().write(work);
+            self.core().aboard.with(|aboard| *aboard = true);
+        }
+    }
+
+    /// Polls the work. If it is done, `polled` has what it came to, and then it is dropped, which may panic.
+    ///
+    /// # Safety
+    /// The caller has the seat, and `V` is what the work comes to.
+    #[inline]
+    pub(super) unsafe fn poll_work<V>(&self, cx: &mut Context<'_>, polled: &mut Poll<V>) {
+        let core = self.core();
+        // SAFETY: the seat, for this and for the rest.
+        let aboard = unsafe { core.aboard.with(|aboard| *aboard) };
+        assert!(aboard, "the work stays until it is done, and then nobody polls");
+        debug_assert!(polled.is_pending(), "it would be written over");
+        // SAFETY: there is work, which comes to a `V`; the place, for it is the flight's.
+        unsafe { (core.kit.poll)(self.berth(), cx, ptr::from_mut(polled).cast()) };
+        if polled.is_ready() {
+            // SAFETY: still the seat.
+            unsafe { self.clear() };
+        }
+    }
+
+    /// Drops the work where it lies, if it is there.
+    ///
+    /// # Safety
+    /// The caller has the seat.
+    #[inline]
+    pub(super) unsafe fn clear(&self) {
+        // SAFETY: the seat. A destructor that panics leaves nothing behind all the same.
+        unsafe {
+            if self.core().aboard.with(mem::take) {
+                (self.core().kit.drop)(self.berth());
+            }
+        }
+    }
+
+    /// The last of a flight: its work, its hull and its memory.
+    ///
+    /// # Safety
+    /// This is the last hold, and not used after this.
+    #[inline]
+    pub(super) unsafe fn scrap(&self) {
+        /// What goes even if what is before it panics.
+        struct Rest(*mut Core, &'static Kit);
+        impl Drop for Rest {
+            #[inline]
+            fn drop(&mut self) {
+                /// See above.
+                struct Memory(*mut (), Layout);
+                impl Drop for Memory {
+                    #[inline]
+                    fn drop(&mut self) {
+                        // SAFETY: `launch` allocated it.
+                        unsafe { deallocate(self.0, self.1) };
+                    }
+                }
+                let _memory = Memory(self.0.cast(), self.1.whole);
+                // SAFETY: nobody else is there.
+                unsafe { ptr::drop_in_place((self.1.hull)(self.0)) };
+            }
+        }
+        let _rest = Rest(self.as_ptr(), self.core().kit);
+        // SAFETY: as nobody else is there, nobody else has the seat.
+        unsafe { self.clear() };
+    }
+}
+
+#[inline]
+fn allocate(layout: Layout) -> *mut () {
+    if layout.size() == 0 {
+        return ptr::without_provenance_mut(layout.align());
+    }
+    // SAFETY: not of size zero.
+    let memory = unsafe { alloc(layout) };
+    if memory.is_null() {
+        handle_alloc_error(layout);
+    }
+    memory.cast()
+}
+
+/// # Safety
+/// `memory` is from `allocate`, with this layout, and not used any more.
+#[inline]
+unsafe fn deallocate(memory: *mut (), layout: Layout) {
+    if layout.size() != 0 {
+        // SAFETY: as above.
+        unsafe { dealloc(memory.cast(), layout) };
     }
 }

@@ -1,7 +1,6 @@
 //! A hold on a flight: keeps its memory, and is one word.
 //!
-//! The count lies in the flight's core, which comes first in its allocation and knows how a pointer to
-//! it is made wide again. A waker of the flight is a hold as well; so is its row in the table.
+//! The count lies in the flight's core, which comes first in its allocation and knows its kit (`berth.rs`). A waker of the flight is a hold as well; so is its row in the table.
 //!
 //! # Why
 //! It was an `Arc<dyn Craft>`. That is two words in every row, every caller and every edge; it asks the
@@ -10,13 +9,12 @@
 //! both again. DESIGN.md has the figures.
 #![allow(unsafe_code, reason = "an `Arc` of one word; the module's text says what that buys")]
 
-use crate::sync::{AtomicUsize, Ordering};
 use std::mem::{self, ManuallyDrop};
-use std::ops::Deref;
 use std::process::abort;
 use std::ptr::{self, NonNull};
 
-use super::{Core, Craft};
+use super::{Core, Hulled};
+use crate::sync::{AtomicUsize, Ordering};
 
 /// How often a flight is held.
 pub(super) struct Count(AtomicUsize);
@@ -27,12 +25,6 @@ impl Count {
         Self(AtomicUsize::new(1))
     }
 }
-
-/// Makes the pointer to a flight wide.
-///
-/// # Safety
-/// The pointer is to a flight of the type that the function is of.
-pub(super) type Widen = unsafe fn(*mut ()) -> *mut dyn Craft;
 
 /// See the module.
 pub(crate) struct Hold(NonNull<Core>);
@@ -46,10 +38,10 @@ impl Hold {
     /// The only hold on a flight, whose core counts one.
     ///
     /// # Safety
-    /// `flight` is out of a box, `repr(C)`, and begins with its core, whose `widen` is that of its type, a `Craft`.
+    /// `flight` begins with its core, whose kit is the one that it was allocated by.
     pub(super) unsafe fn of(flight: *mut Core) -> Self {
         // A pointer to all of the flight, not only to the core.
-        // SAFETY: out of a box, so not null.
+        // SAFETY: it was allocated, so not null.
         Self(unsafe { NonNull::new_unchecked(flight) })
     }
 
@@ -57,6 +49,17 @@ impl Hold {
     pub(crate) fn core(&self) -> &Core {
         // SAFETY: the flight lives for as long as it is held.
         unsafe { self.0.as_ref() }
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut Core {
+        self.0.as_ptr()
+    }
+
+    /// What is known of the flight whatever its work.
+    #[inline]
+    pub(crate) fn hull(&self) -> &dyn Hulled {
+        // SAFETY: the flight lives for as long as it is held, and `of` was promised that the kit is right.
+        unsafe { &*(self.core().kit.hull)(self.as_ptr()) }
     }
 
     /// Where the flight lies: what tells it from all others for as long as it is held.
@@ -114,15 +117,6 @@ impl Hold {
     }
 }
 
-impl Deref for Hold {
-    type Target = dyn Craft;
-
-    fn deref(&self) -> &(dyn Craft + 'static) {
-        // SAFETY: the flight lives for as long as it is held, and `of` was promised that `widen` is right.
-        unsafe { &*(self.core().widen)(self.0.as_ptr().cast()) }
-    }
-}
-
 impl Clone for Hold {
     fn clone(&self) -> Self {
         // Relaxed: who makes a second hold has a first. As `Arc` does.
@@ -146,8 +140,8 @@ impl Drop for Hold {
             // Acquire: so does what the others did. A load, and no fence, which the thread sanitizer does not see.
             self.core().count.0.load(Ordering::Acquire);
         }
-        // SAFETY: the last hold on what `of` took out of a box.
-        drop(unsafe { Box::from_raw((self.core().widen)(self.0.as_ptr().cast())) });
+        // SAFETY: the last hold, and its end.
+        unsafe { self.scrap() };
     }
 }
 

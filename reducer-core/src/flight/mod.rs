@@ -14,7 +14,7 @@
 //! |---|---|---|
 //! | `hull.key` | anybody | always; it never changes |
 //! | `core.state` | anybody | under its lock, which is held for a few lines and never over user code |
-//! | `berth`, `core.clock` | who has the seat | until it gives the seat up |
+//! | the work, `core.aboard`, `core.clock` | who has the seat | until it gives the seat up |
 //! | `hull.outcome` | written once, by who lands the flight; read by anybody | after the phase is `Landed` |
 //!
 //! # Invariants
@@ -29,7 +29,7 @@
 
 use std::any::{Any, TypeId, type_name};
 use std::fmt;
-use std::future::Future;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -48,6 +48,7 @@ mod trace;
 mod waiters;
 mod waker;
 
+pub(crate) use berth::{Cargo, Ready};
 pub(crate) use caller::{Led, Waiting};
 pub(crate) use hold::{Hold, same};
 #[cfg(all(feature = "tokio", not(loom)))]
@@ -59,9 +60,8 @@ pub(crate) use ring::{Link, waits_on_us, within};
 
 use crate::error::{Cancelled, Panicked, ReduceError, TimedOut, message_of};
 use crate::hooks::{AllHooks, Call, End, Told, shown};
+use crate::key::Same;
 use crate::reducer::Role;
-use crate::sync::UnsafeCell;
-use berth::{Berth, Bound};
 pub(crate) use trace::FlightSpan;
 
 /// What a flight comes to.
@@ -156,26 +156,8 @@ pub(crate) trait HoldsRows {
     fn rows(&self) -> &dyn Rows;
 }
 
-/// A flight, whatever its types.
-pub(crate) trait Craft: Send + Sync {
-    fn hull(&self) -> &dyn Hulled;
-    /// Polls the work. By who has the seat; `flight` is a hold on this one. `mine` is an `Option<Outcome<V>>`,
-    /// filled if the driver turns out to be the only caller.
-    fn step(
-        &self,
-        flight: &Hold,
-        cx: &mut Context<'_>,
-        rows: &dyn Rows,
-        mine: Option<&mut dyn Any>,
-    ) -> Poll<()>;
-    /// Drops the work. By who has the seat.
-    fn clear(&self);
-    /// The flight by its full type.
-    fn whole(&self) -> &dyn Any;
-}
-
 /// What a flight has whatever its work.
-pub(crate) trait Hulled {
+pub(crate) trait Hulled: Send + Sync {
     fn kind(&self) -> Kind;
     fn key(&self) -> &dyn Any;
     /// An `OnceLock<Outcome<V>>`, filled once landed with more than one caller.
@@ -193,18 +175,28 @@ pub(crate) struct Spec {
     pub(crate) log: Log,
 }
 
-/// Shows what can be shown of a key.
-pub(crate) type Show<K> = fn(&K, &mut fmt::Formatter<'_>) -> fmt::Result;
-
+/// A flight but for its work, which is behind it: `berth.rs`.
 #[repr(C)] // begins with its core: `hold.rs`
-pub(crate) struct Hull<K, V> {
+pub(crate) struct Hull<K, V, S> {
     core: Core,
     key: K,
-    show: Show<K>,
     outcome: OnceLock<Outcome<V>>,
+    same: PhantomData<fn() -> S>,
 }
 
-impl<K: 'static, V: 'static> Hulled for Hull<K, V> {
+impl<K, V, S> Hull<K, V, S> {
+    #[inline(always)]
+    fn new(core: Core, key: K) -> Self {
+        Self { core, key, outcome: OnceLock::new(), same: PhantomData }
+    }
+}
+
+impl<K, V, S> Hulled for Hull<K, V, S>
+where
+    K: Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    S: Same<K>,
+{
     fn kind(&self) -> Kind {
         Kind::of::<K, V>()
     }
@@ -222,7 +214,7 @@ impl<K: 'static, V: 'static> Hulled for Hull<K, V> {
     }
 
     fn show_key(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (self.show)(&self.key, f)
+        S::show(&self.key, f)
     }
 }
 
@@ -286,11 +278,13 @@ impl Hold {
 
     /// Drops the clock, and the work unless it is done and gone. By who has the seat.
     #[inline]
+    #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
     pub(crate) fn unload(&self, work: bool) {
         if work || self.core().has_clock() {
             quietly(|| {
                 self.core().stop_clock();
-                self.clear();
+                // SAFETY: the seat.
+                unsafe { self.clear() };
             });
         }
     }
@@ -361,75 +355,6 @@ impl Told for InFlight<'_> {
     }
 }
 
-#[repr(C)] // begins with its core: `hold.rs`
-pub(crate) struct Flight<K, V, F> {
-    hull: Hull<K, V>,
-    berth: Berth<F>,
-}
-
-impl<K, V, F> Flight<K, V, F>
-where
-    K: Send + Sync + 'static,
-    V: Send + Sync + 'static,
-    F: Future<Output = V> + Send + 'static,
-{
-    /// A flight whose leader is in the seat, with its work, or to board it yet. Runs no user code.
-    #[allow(unsafe_code, reason = "argued in hold.rs")]
-    pub(crate) fn launch(spec: &mut Spec, key: K, show: Show<K>, work: &mut Option<F>) -> Hold {
-        let core = Core::new(spec, Self::widen);
-        let hull = Hull { core, key, show, outcome: OnceLock::new() };
-        let flight = Box::new(Self { hull, berth: Berth(UnsafeCell::new(work.take())) });
-        // SAFETY: `repr(C)`, and the core is the first of the first.
-        unsafe { Hold::of(Box::into_raw(flight).cast()) }
-    }
-
-    /// See `hold.rs`.
-    fn widen(flight: *mut ()) -> *mut dyn Craft {
-        flight.cast::<Self>()
-    }
-
-    /// Takes the work in. By the leader, before it is polled.
-    #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
-    pub(crate) fn board(&self, work: F) {
-        // SAFETY: a flight is made with its leader in the seat, who boards before it gives the seat up.
-        unsafe { self.berth.board(work) };
-    }
-}
-
-impl<K, V, F> Craft for Flight<K, V, F>
-where
-    K: Send + Sync + 'static,
-    V: Send + Sync + 'static,
-    F: Future<Output = V> + Send + 'static,
-{
-    fn hull(&self) -> &dyn Hulled {
-        &self.hull
-    }
-
-    fn step(
-        &self,
-        flight: &Hold,
-        cx: &mut Context<'_>,
-        rows: &dyn Rows,
-        mine: Option<&mut dyn Any>,
-    ) -> Poll<()> {
-        step(flight, &self.berth, cx, rows, mine)
-    }
-
-    fn whole(&self) -> &dyn Any {
-        self
-    }
-
-    #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
-    fn clear(&self) {
-        // SAFETY: the caller has the seat, as `Craft` asks.
-        unsafe { self.berth.clear() };
-    }
-}
-
-// What follows does not know the type of the work: there is one for every function in a program, and
-// each line that knows it is compiled for each.
-
 pub(crate) fn describe(site: Site, key: &str, value: &str) -> String {
     match site {
         Site::Function(_) => format!("`{}`", site.function()),
@@ -452,27 +377,26 @@ fn stranded(flight: &Hold, payload: Box<dyn Any + Send>) -> ReduceError {
     ReduceError::Cancelled(Cancelled::new(flight.describe(), reason))
 }
 
-/// Polls the work, then the clock. By who has the seat. `bound` is the flight's berth.
-#[allow(unsafe_code, reason = "the seat and the place; argued in berth.rs")]
+/// Polls the work, then the clock. By who has the seat. `mine` is an `Option<Outcome<V>>`, filled if the driver turns
+/// out to be the only caller.
+#[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
 fn step<V: 'static>(
     flight: &Hold,
-    bound: &dyn Bound<V>,
     cx: &mut Context<'_>,
     rows: &dyn Rows,
     mine: Option<&mut dyn Any>,
 ) -> Poll<()> {
     let landing = within(flight, || {
         let span = flight.core().span();
-        let mut value = None;
-        let polled = catch_unwind(AssertUnwindSafe(|| {
+        let mut polled = Poll::Pending;
+        let run = catch_unwind(AssertUnwindSafe(|| {
             let _entered = span.enter();
-            // SAFETY: the caller has the seat. `launch` makes every flight inside of a box, and nothing
-            // moves a flight out of one.
-            unsafe { bound.poll(cx, &mut value) }
+            // SAFETY: the caller has the seat. This is a function of the flight's kit, which is for such a value.
+            unsafe { flight.poll_work::<V>(cx, &mut polled) }
         }));
-        let outcome = match (polled, value) {
-            (Ok(Some(Poll::Ready(()))), Some(value)) => Ok(value),
-            (Ok(Some(Poll::Pending)), _) => match flight.core().poll_clock(cx) {
+        let outcome = match (run, polled) {
+            (Ok(()), Poll::Ready(value)) => Ok(value),
+            (Ok(()), Poll::Pending) => match flight.core().poll_clock(cx) {
                 None => return None,
                 Some(Ok(limit)) => {
                     Err(ReduceError::TimedOut(TimedOut::new(flight.describe(), limit)))
@@ -480,13 +404,11 @@ fn step<V: 'static>(
                 Some(Err(payload)) => Err(stranded(flight, payload)),
             },
             // It was done; its destructor was not. The panic hook has reported it.
-            (Err(payload), Some(value)) => {
+            (Err(payload), Poll::Ready(value)) => {
                 quietly(|| drop(payload));
                 Ok(value)
             }
-            (Err(payload), None) => Err(wreck(flight, payload)),
-            (Ok(_), None) => unreachable!("the work stays until it is done, and then nobody polls"),
-            (Ok(None), Some(_)) => unreachable!("there was no work to be done"),
+            (Err(payload), Poll::Pending) => Err(wreck(flight, payload)),
         };
         // Still in the air: a destructor that calls for its own key is told so, not left waiting.
         flight.unload(outcome.is_err());

@@ -3,6 +3,7 @@
 //! Each transition takes the lock, changes the state, and returns what must now be done without it.
 
 use std::any::Any;
+use std::future::Future;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -10,16 +11,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::berth::{Berth, Bound};
+use super::berth::{Kit, Seated};
 use super::calls::Calls;
-use super::hold::{Count, Widen};
+use super::hold::Count;
 use super::host::{Deadline, Home, Lift};
 use super::log::Log;
 use super::trace::FlightSpan;
 use super::waiters::{Side, Waiter, Waiters};
 use super::waker;
 use super::{Hold, Rows, Site, Spec, quietly, ring};
-use crate::sync::{Mutex, MutexGuard, UnsafeCell};
+use crate::sync::{Mutex, MutexGuard};
 
 /// How many wake-ups a shared flight may spend on callers that then find nothing to do, before it moves
 /// to a task of its own. A spawned task costs about as much: like any rent-or-buy choice this never costs
@@ -50,12 +51,14 @@ pub(crate) enum Stake {
 /// The part of a flight that does not depend on its types.
 pub(crate) struct Core {
     pub(super) count: Count,
-    pub(super) widen: Widen,
+    pub(super) kit: &'static Kit,
     pub(crate) hash: u64,
     pub(crate) site: Site,
     pub(crate) log: Log,
     state: Mutex<State>,
-    clock: Berth<Box<Deadline>>,
+    /// Whether there is work in its place.
+    pub(super) aboard: Seated<bool>,
+    clock: Seated<Option<Box<Deadline>>>,
 }
 
 pub(crate) struct State {
@@ -114,8 +117,9 @@ pub(crate) enum Turn {
 }
 
 impl Core {
-    /// The core of a flight with its leader aboard and in the seat. `widen` is of that flight.
-    pub(super) fn new(spec: &mut Spec, widen: Widen) -> Self {
+    /// The core of a flight with its leader in the seat.
+    #[inline(always)]
+    pub(super) fn new(spec: &mut Spec, kit: &'static Kit, aboard: bool) -> Self {
         let state = State {
             phase: Phase::Flying,
             seated: true,
@@ -135,12 +139,13 @@ impl Core {
         };
         Self {
             count: Count::one(),
-            widen,
+            kit,
             hash: spec.hash,
             site: spec.site,
             log: spec.log,
             state: Mutex::new(state),
-            clock: Berth(UnsafeCell::new(None)),
+            aboard: Seated::new(aboard),
+            clock: Seated::new(None),
         }
     }
 
@@ -257,12 +262,15 @@ impl Core {
         if self.has_clock() { self.ask_clock(cx) } else { None }
     }
 
-    #[allow(unsafe_code, reason = "the seat and the place; argued in berth.rs")]
+    #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
     fn ask_clock(&self, cx: &mut Context<'_>) -> Option<Result<Duration, Box<dyn Any + Send>>> {
-        let mut limit = None;
-        // SAFETY: the caller has the seat. A core is part of a flight, which is in its box for good.
-        match catch_unwind(AssertUnwindSafe(|| unsafe { self.clock.poll(cx, &mut limit) })) {
-            Ok(_) => limit.map(Ok),
+        let ask = |clock: &mut Option<Box<Deadline>>| match Pin::new(clock.as_mut()?).poll(cx) {
+            Poll::Ready(limit) => Some(limit),
+            Poll::Pending => None,
+        };
+        // SAFETY: the caller has the seat.
+        match catch_unwind(AssertUnwindSafe(|| unsafe { self.clock.with(ask) })) {
+            Ok(limit) => limit.map(Ok),
             Err(payload) => Some(Err(payload)),
         }
     }
@@ -271,7 +279,7 @@ impl Core {
     #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
     pub(crate) fn set_clock(&self, clock: Box<Deadline>) {
         // SAFETY: a flight is made with its leader in the seat.
-        unsafe { self.clock.board(clock) };
+        unsafe { self.clock.with(|place| *place = Some(clock)) };
     }
 
     /// By who has the seat.
@@ -279,14 +287,14 @@ impl Core {
     #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
     pub(super) fn has_clock(&self) -> bool {
         // SAFETY: the caller has the seat.
-        unsafe { self.clock.is_taken() }
+        unsafe { self.clock.with(|clock| clock.is_some()) }
     }
 
     /// By who has the seat. The clock has a waker of the flight, and would keep it for ever.
     #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
     pub(super) fn stop_clock(&self) {
         // SAFETY: the caller has the seat.
-        unsafe { self.clock.clear() };
+        drop(unsafe { self.clock.with(Option::take) });
     }
 
     /// The flight's own task is polled.
@@ -467,7 +475,7 @@ impl<'a> Seat<'a> {
         let waker = waker::waker(self.flight);
         let _entered = home.as_ref().map(Home::enter);
         let mut cx = Context::from_waker(waker.get());
-        match self.flight.step(self.flight, &mut cx, self.rows, mine) {
+        match (self.flight.core().kit.step)(self.flight, &mut cx, self.rows, mine) {
             Poll::Pending => Some(self),
             Poll::Ready(()) => {
                 mem::forget(self);
@@ -684,7 +692,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::{Join, Log, Rows};
-    use crate::flight::{Flight, Hold, Site, Spec};
+    use crate::flight::{Cargo, Hold, Site, Spec};
+    use crate::key::ByEq;
 
     fn rows() -> Arc<dyn Rows> {
         unreachable!("there is no runtime here to move to")
@@ -693,8 +702,7 @@ mod tests {
     fn flight(followers: u32, joined: u32) -> Hold {
         let (site, log) = (Site::Open(|| "test"), Log::default());
         let mut spec = Spec { hash: 0, site, detached: false, lift: None, log };
-        let flight =
-            Flight::<(), (), Pending<()>>::launch(&mut spec, (), |(), _| Ok(()), &mut None);
+        let flight = Cargo::<(), (), ByEq>::later::<Pending<()>>().launch(&mut spec, ());
         let mut state = flight.core().lock();
         (state.followers, state.joined) = (followers, joined);
         drop(state);

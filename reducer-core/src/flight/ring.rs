@@ -82,9 +82,10 @@ fn is_inside() -> bool {
 #[allow(unsafe_code, reason = "a pointer up the stack, so that nothing is counted for each poll")]
 fn current() -> Option<Hold> {
     let inside = CURRENT.try_with(Cell::get).ok()?;
-    // SAFETY: what is in `CURRENT` is in a frame of `within` further up this very stack, or null.
+    // SAFETY: what is in `CURRENT` is in a frame of `within` that has not been left, or null. Further up this very
+    // stack, as a rule; on another of this thread's, if the work is a coroutine.
     let inside = unsafe { inside.as_ref() }?;
-    // SAFETY: so is what it borrows.
+    // SAFETY: what that borrows outlives it.
     (inside.task == task_id()).then(|| unsafe { Hold::clone(&*inside.flight) })
 }
 

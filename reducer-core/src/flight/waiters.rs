@@ -11,11 +11,12 @@
 #![allow(unsafe_code, reason = "an intrusive list; see the module's text and the loom models")]
 
 use std::marker::PhantomPinned;
+use std::mem;
 use std::pin::Pin;
 use std::ptr;
 use std::task::Waker;
 
-use crate::sync::{UnsafeCell, access};
+use crate::sync::UnsafeCell;
 
 /// Which queue a caller waits in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +99,7 @@ impl Waiters {
             node.side == side && node.waker.as_ref().is_some_and(|old| old.will_wake(waker))
         };
         // SAFETY: `&mut self` is the lock; see the module.
-        unsafe { has(access!(waiter.node)) }
+        waiter.node.with_mut(|node| has(unsafe { &mut *node }))
     }
 
     /// Puts `waiter` at the end of `side` with `waker`; gives back the waker it replaces, to be dropped
@@ -124,12 +125,13 @@ impl Waiters {
             // SAFETY: what is linked has not been dropped: it is pinned, and removed before it is. No two
             // of these accesses overlap.
             unsafe {
-                prev = std::mem::replace(&mut access!((*next).node).prev, this);
-                access!((*prev).node).next = this;
+                prev = (*next).node.with_mut(|next| mem::replace(&mut (*next).prev, this));
+                (*prev).node.with_mut(|prev| (*prev).next = this);
             }
         }
+        let linked = Node { waker: Some(waker), side, prev, next };
         // SAFETY: `&mut self` is the lock, and this the only access to the node now.
-        unsafe { *access!(waiter.node) = Node { waker: Some(waker), side, prev, next } };
+        waiter.node.with_mut(|node| unsafe { *node = linked });
         old
     }
 
@@ -137,7 +139,7 @@ impl Waiters {
     pub(crate) fn remove(&mut self, waiter: Pin<&Waiter>) -> Option<Waker> {
         let this: *const Waiter = waiter.get_ref();
         // SAFETY: `&mut self` is the lock.
-        let (waker, side, prev, next) = unsafe { access!(waiter.node).take() }?;
+        let (waker, side, prev, next) = waiter.node.with_mut(|node| unsafe { (*node).take() })?;
         let (head, len) = self.queue(side);
         *len -= 1;
         if next == this {
@@ -149,8 +151,8 @@ impl Waiters {
         }
         // SAFETY: what a node is linked to is linked as well, hence alive. No two accesses overlap.
         unsafe {
-            access!((*prev).node).next = next;
-            access!((*next).node).prev = prev;
+            (*prev).node.with_mut(|prev| (*prev).next = next);
+            (*next).node.with_mut(|next| (*next).prev = prev);
         }
         Some(waker)
     }

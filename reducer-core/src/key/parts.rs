@@ -70,7 +70,7 @@ impl<V, O: Send + Sync + 'static> Key for Part<V, O> {
 #[derive(Debug)]
 pub struct SamePart<O>(fn(&O, &O) -> bool);
 
-impl<O> Same<O> for SamePart<O> {
+impl<O: 'static> Same<O> for SamePart<O> {
     fn same(&self, a: &O, b: &O) -> bool {
         (self.0)(a, b)
     }

@@ -7,7 +7,7 @@
 //!
 //! Lock order: a shard, or a flight; never one inside the other.
 
-use std::any::{Any, TypeId, type_name};
+use std::any::{Any, TypeId};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::mem;
@@ -19,12 +19,13 @@ use std::time::Duration;
 
 use ahash::RandomState;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::call::Work;
-use crate::error::{Overloaded, Panicked, ReduceError};
+use crate::error::{Overloaded, ReduceError};
 use crate::flight::{
-    Core, Deadline, FlightSpan, Hold, InFlight, Join, Kind, Lift, Log, Rows, Site, Spec, describe,
-    quietly, same, waits_on_us, within, wreck,
+    Core, Deadline, FlightSpan, Hold, InFlight, Join, Kind, Lift, Log, Rows, Site, Spec, quietly,
+    same, waits_on_us, within, wreck,
 };
 use crate::hooks::{AllHooks, Call, End};
 use crate::key::{Key, KeyHasher, Same};
@@ -290,32 +291,36 @@ impl Registry {
         S: Same<K>,
         V: Clone + Send + Sync + 'static,
     {
-        // The clock first: where there is none, nothing is begun.
-        let clock = match options.timeout.map(clock).transpose() {
-            Ok(clock) => clock,
-            Err(payload) => {
-                let call = describe(site, type_name::<K>(), type_name::<V>());
-                let error = ReduceError::Panicked(Panicked::new(call, payload));
-                return Admission::Refused(error);
-            }
-        };
         let kind = Kind::of::<K, V>();
-        let admission = match self.look(hash, site, kind) {
-            Look::Nothing(rows) => {
+        let mut rows = self.shard(hash);
+        let alike = |row: &Row| row.is_alike(hash, site, kind);
+        let admission = match rows.entry(hash, alike, Row::hash) {
+            Entry::Vacant(place) => {
                 let mut spec = self.spec(options, hash, site);
                 let key = key.take().expect("kept until there is a stake");
-                self.enter(rows, work.cargo().launch(&mut spec, key), None)
+                let mut flight = work.cargo().launch(&mut spec, key);
+                place.insert(Row(flight.twin()));
+                drop(rows);
+                self.placed(&flight, site, Role::Led);
+                Admission::Led(flight)
             }
-            Look::Alike(flight) => {
+            Entry::Occupied(row) => {
+                let flight = row.get().0.clone();
+                drop(rows);
                 let mut seeker = Leading { key, same, work };
                 self.seek(options, hash, site, kind, flight, &mut seeker)
             }
         };
         if let Admission::Led(flight) = &admission {
-            if let Some(clock) = clock {
-                flight.core().set_clock(clock);
-            }
-            if let Err(payload) = work.begin(flight) {
+            // The clock first: where there is none, nothing is begun.
+            let begun = options.timeout.map(clock).transpose().and_then(|clock| {
+                if let Some(clock) = clock {
+                    flight.core().set_clock(clock);
+                }
+                work.begin(flight)
+            });
+            if let Err(payload) = begun {
+                flight.unload(true);
                 let error = wreck(flight, payload);
                 within(flight, || flight.tell_landing::<V>(&**self, &Err(error.clone())));
                 flight.land::<V>(Err(error.clone()), &**self, true);

@@ -137,7 +137,7 @@ impl<P: Key, W> Start<P, P::Owned, P::Same, W> {
             Wanted::Asked(key) => {
                 check_runtime(&reducer.options)?;
                 let hash = registry.hash_with(|hasher| key.hash(hasher));
-                if P::IS_OWNED {
+                if P::is_free() {
                     let (key, same) = key.into_owned();
                     Wanted::Own(hash, key, same)
                 } else {

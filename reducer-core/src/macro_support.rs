@@ -88,6 +88,28 @@ where
     }
 }
 
+/// As [`lookup`], for a function whose work takes nothing but what it may have. If the key costs nothing either, who
+/// follows and who leads is seen by `start`, with one look at the table.
+pub fn lookup_if_dear<V, P>(
+    reducer: &Reducer,
+    site: Site,
+    key: P,
+) -> Lookup<'_, V, P::Owned, P::Same>
+where
+    V: Output,
+    P: Key,
+{
+    if !P::is_free() {
+        return lookup(reducer, site, key);
+    }
+    if let Err(error) = check_runtime(&reducer.options) {
+        return Lookup::Hit(Flight::failed(error));
+    }
+    let hash = hash(reducer, &key);
+    let (key, same) = key.into_owned();
+    Lookup::Miss(Miss { reducer, site, hash, key, same, value: PhantomData })
+}
+
 /// A key with no flight to follow, a moment ago.
 pub struct Miss<'r, V, K, S> {
     reducer: &'r Reducer,

@@ -17,8 +17,10 @@ pub trait Key {
     type Owned: Send + Sync + 'static;
     /// How two owned forms compare.
     type Same: Same<Self::Owned>;
-    /// Whether `into_owned` is a mere move. Then there is no point in looking before owning.
-    const IS_OWNED: bool = false;
+    /// Whether `into_owned` is a mere move, or the copy of a number. Then there is no point in looking before owning.
+    fn is_free() -> bool {
+        false
+    }
 
     /// Hashes as the owned form does.
     fn hash(&self, hasher: &mut KeyHasher);
@@ -60,7 +62,10 @@ pub(crate) struct Owned<K>(pub K);
 impl<K: Hash + Eq + Send + Sync + 'static> Key for Owned<K> {
     type Owned = K;
     type Same = ByEq;
-    const IS_OWNED: bool = true;
+
+    fn is_free() -> bool {
+        true
+    }
 
     fn hash(&self, hasher: &mut KeyHasher) {
         self.0.hash(hasher);

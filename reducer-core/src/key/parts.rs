@@ -30,6 +30,7 @@
 //! - **`do_not_recommend` on each blanket impl**: without it rustc reports `Opts: Hash`, and says
 //!   nothing of `skip` and `key`.
 
+use std::any::TypeId;
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -53,6 +54,10 @@ impl<V, O: Send + Sync + 'static> Key for Part<V, O> {
     type Owned = O;
     type Same = SamePart<O>;
 
+    fn is_free() -> bool {
+        is_plain::<O>()
+    }
+
     fn hash(&self, hasher: &mut KeyHasher) {
         (self.hash)(&self.view, hasher);
     }
@@ -64,6 +69,15 @@ impl<V, O: Send + Sync + 'static> Key for Part<V, O> {
     fn into_owned(self) -> (O, SamePart<O>) {
         ((self.own)(self.view), SamePart(self.same))
     }
+}
+
+/// Whether a copy of an `O` is a few bytes and nothing else. There is no bound to ask for that, but the types are known:
+/// what stands here is a constant by the time it runs.
+fn is_plain<O: 'static>() -> bool {
+    macro_rules! any_of {
+        ($($plain:ty)*) => { false $(|| TypeId::of::<O>() == TypeId::of::<$plain>())* };
+    }
+    any_of!(() bool char u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize)
 }
 
 /// Compares the stored form of a [`Part`].
@@ -86,6 +100,10 @@ macro_rules! tuple {
         impl<$($key: Key),*> Key for ($($key,)*) {
             type Owned = ($($key::Owned,)*);
             type Same = ($($key::Same,)*);
+
+            fn is_free() -> bool {
+                true $(&& $key::is_free())*
+            }
 
             fn hash(&self, _hasher: &mut KeyHasher) {
                 $(self.$index.hash(_hasher);)*

@@ -97,8 +97,8 @@ impl Expansion<'_> {
         let Model { args, output, .. } = self.model;
         let s = self.support.at(self.span);
         let reducer = self.reducer();
-        let lookup = self.lookup("lookup");
-        let copies = args.iter().enumerate().map(|(index, arg)| self.copy(index, arg));
+        let copies: TokenStream =
+            args.iter().enumerate().map(|(index, arg)| self.copy(index, arg)).collect();
         let bindings = args.iter().enumerate().map(|(index, arg)| self.bind(index, arg));
         let body = match args.first() {
             Some(arg) if arg.is_self() => receiver::rename(body),
@@ -106,6 +106,9 @@ impl Expansion<'_> {
         };
         let body = block(body, body_span);
         let (meter, permit) = self.meter();
+        // If the work is made of nothing that has to be copied first, whoever would lead can as well make it.
+        let is_free = copies.is_empty() && meter.is_none();
+        let lookup = self.lookup(if is_free { "lookup_if_dear" } else { "lookup" });
         let work = quote_spanned! {self.span=>
             async move {
                 if false {
@@ -130,7 +133,7 @@ impl Expansion<'_> {
                 { #lookup }
                 match found {
                     #s::Lookup::Hit(flight) => flight,
-                    #s::Lookup::Miss(miss) => { #meter #(#copies)* #start }
+                    #s::Lookup::Miss(miss) => { #meter #copies #start }
                 }
             };
             return #flight.await;

@@ -76,6 +76,14 @@ impl Row {
 /// The rows of a shard, locked.
 type Shut<'a> = MutexGuard<'a, HashTable<Row>>;
 
+/// There is always room for one row more when there is any: a call may take the place for one before it knows that it
+/// joins, and who joins allocates nothing.
+fn keep_room(rows: &mut HashTable<Row>) {
+    if rows.len() == rows.capacity() {
+        rows.reserve(1, Row::hash);
+    }
+}
+
 /// What came of a first look at the table.
 enum Look<'a> {
     /// There is no such flight, and there will be none as long as the rows are locked.
@@ -300,6 +308,7 @@ impl Registry {
                 let key = key.take().expect("kept until there is a stake");
                 let mut flight = work.cargo().launch(&mut spec, key);
                 place.insert(Row(flight.twin()));
+                keep_room(&mut rows);
                 drop(rows);
                 self.placed(&flight, site, Role::Led);
                 Admission::Led(flight)
@@ -320,10 +329,14 @@ impl Registry {
                 work.begin(flight)
             });
             if let Err(payload) = begun {
-                flight.unload(true);
                 let error = wreck(flight, payload);
-                within(flight, || flight.tell_landing::<V>(&**self, &Err(error.clone())));
+                within(flight, || {
+                    flight.unload(true);
+                    flight.tell_landing::<V>(&**self, &Err(error.clone()));
+                });
                 flight.land::<V>(Err(error.clone()), &**self, true);
+                // With it goes the key, and what went wrong is told.
+                quietly(|| drop(admission));
                 return Admission::Refused(error);
             }
         }
@@ -404,6 +417,7 @@ impl Registry {
             Some(old) => Some(mem::replace(old, row)),
             None => {
                 rows.insert_unique(hash, row, Row::hash);
+                keep_room(&mut rows);
                 None
             }
         };

@@ -49,6 +49,36 @@ fn an_uncontended_call_with_a_copy_key_allocates_once() {
 }
 
 #[test]
+fn joining_allocates_nothing_however_many_are_in_flight() {
+    let reducer = Reducer::new();
+    let mut leaders = Vec::new();
+    for key in 0..2000u64 {
+        let mut lead = Box::pin(reducer.reduce(key, std::future::pending::<u64>()));
+        assert!(lead.as_mut().poll(&mut cx()).is_pending());
+        leaders.push(lead);
+        let (made, ()) = allocations(|| {
+            let mut follower = pin!(reducer.reduce(key, std::future::pending::<u64>()));
+            assert!(follower.as_mut().poll(&mut cx()).is_pending());
+        });
+        assert_eq!(made, 0, "with {} in flight", leaders.len());
+    }
+}
+
+#[test]
+fn joining_allocates_nothing_where_there_is_a_timeout() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let reducer = Reducer::builder().timeout(std::time::Duration::from_secs(100)).build();
+    let mut lead = pin!(reducer.reduce(7u64, std::future::pending::<u64>()));
+    assert!(lead.as_mut().poll(&mut cx()).is_pending());
+    let (made, ()) = allocations(|| {
+        let mut follower = pin!(reducer.reduce(7u64, std::future::pending::<u64>()));
+        assert!(follower.as_mut().poll(&mut cx()).is_pending());
+    });
+    assert_eq!(made, 0);
+}
+
+#[test]
 fn joining_allocates_nothing() {
     let reducer = Reducer::new();
     let mut lead = pin!(reducer.reduce(7u64, std::future::pending::<u64>()));

@@ -73,6 +73,47 @@ fn a_runtime_without_a_clock_fails_the_call_and_no_more() {
 }
 
 #[test]
+fn where_there_is_no_clock_the_works_destructor_may_call_for_its_own_key() {
+    struct Again(Reducer, mpsc::Sender<Result<i32, ReduceError>>);
+    impl Drop for Again {
+        fn drop(&mut self) {
+            let called = self.0.try_reduce_blocking(1, || 8);
+            self.1.send(called.map(|done| done.value)).unwrap();
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let reducer = Reducer::builder().timeout(Duration::from_secs(1)).build();
+    let (called, calls) = mpsc::channel();
+    let again = Again(reducer.clone(), called);
+    let outcome = runtime.block_on(reducer.try_reduce(1, async move {
+        let _again = &again;
+        7
+    }));
+    assert!(matches!(outcome, Err(ReduceError::Panicked(_))), "{outcome:?}");
+    let from_within = calls.recv().unwrap();
+    assert!(matches!(from_within, Err(ReduceError::Reentrant(_))), "{from_within:?}");
+    assert_eq!(reducer.in_flight(), 0);
+}
+
+#[test]
+fn a_call_that_cannot_begin_says_why_whatever_its_keys_destructor_does() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let reducer = Reducer::builder().timeout(Duration::from_secs(1)).build();
+    let outcome = runtime.block_on(reducer.try_reduce(Sore(true), async { 7 }));
+    let Err(ReduceError::Panicked(said)) = outcome else { panic!("{outcome:?}") };
+    assert!(said.message().contains("timers are disabled"), "{said}");
+    assert_eq!(reducer.in_flight(), 0);
+
+    let reducer = Reducer::new();
+    let build = || -> std::future::Ready<u64> { panic!("cannot be built") };
+    let call =
+        AssertUnwindSafe(|| current_thread().block_on(reducer.reduce_with(Sore(true), build)));
+    let payload = catch_unwind(call).unwrap_err();
+    assert_eq!(payload.downcast_ref(), Some(&"cannot be built"));
+    assert_eq!(reducer.in_flight(), 0);
+}
+
+#[test]
 fn detached_work_goes_on_when_the_one_who_drove_it_leaves_at_a_bad_moment() {
     let runtime = current_thread();
     let reducer = Reducer::builder().detached(true).build();

@@ -92,7 +92,7 @@ where
     }
 }
 
-fn board<F>(flight: &Hold, build: impl FnOnce() -> F) -> Result<(), Box<dyn Any + Send>> {
+fn board<F: 'static>(flight: &Hold, build: impl FnOnce() -> F) -> Result<(), Box<dyn Any + Send>> {
     let work = within(flight, || catch_unwind(AssertUnwindSafe(build)))?;
     flight.board(work);
     Ok(())
@@ -190,7 +190,7 @@ impl<P: Key, W> Start<P, P::Owned, P::Same, W> {
 /// What a call says that is polled once too often.
 pub(crate) const READY: &str = "a future is not polled after it was ready";
 
-/// As [`Start::board`], with a key that was owned when nothing was found for it. Takes the key when it is no
+/// As [`Start::board`], with a key that is owned, for nothing was found or it costs nothing. Takes the key when it is no
 /// longer needed.
 pub(crate) fn board_owned<R, K, S, V>(
     holder: &R,

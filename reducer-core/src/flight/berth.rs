@@ -4,7 +4,7 @@
 //! and each function asks for both: *the seat*, which gives the work to one thread at a time, and *the
 //! place*, memory that nothing moves the work out of.
 //!
-//! Nobody but a [`Kit`] knows the type of the work.
+//! Once it is on its way there, nobody but a [`Kit`] knows the type of the work.
 //!
 //! # Why
 //! A `Pin<Box<F>>` behind a mutex needs no `unsafe`, and costs every call a second allocation (the
@@ -18,7 +18,7 @@
 )]
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop, MaybeUninit, offset_of};
@@ -57,6 +57,8 @@ pub(super) struct Kit {
     whole: Layout,
     /// Of the work.
     work: Layout,
+    /// What the work is.
+    id: fn() -> TypeId,
     /// Where the work begins, in bytes from where the hull does.
     berth: usize,
     /// The hull of a flight.
@@ -91,6 +93,7 @@ where
     const KIT: Kit = Kit {
         whole: Layout::new::<Self>(),
         work: Layout::new::<F>(),
+        id: TypeId::of::<F>,
         berth: offset_of!(Self, work),
         hull: hull::<K, V, S>,
         step: step::<V>,
@@ -153,7 +156,7 @@ where
     S: Same<K>,
 {
     /// # Safety
-    /// `work` is null, or what is there is the cargo's from now on; it stays readable while the cargo lives.
+    /// `work` is null, or what is there is the cargo's from now on, to be moved or dropped there as long as the cargo lives.
     #[inline(always)]
     unsafe fn of<F>(work: *mut F) -> Self
     where
@@ -314,12 +317,17 @@ impl Hold {
     }
 
     /// Takes the work in. By the leader, of a flight launched with a cargo for a `later` `F`, before it is polled.
-    pub(crate) fn board<F>(&self, work: F) {
-        assert_eq!(self.core().kit.work, Layout::new::<F>(), "it has room for another work");
-        // SAFETY: a flight is made with its leader in the seat; there is room for an `F`, and nothing in it.
+    ///
+    /// # Panics
+    /// If it is for another work.
+    pub(crate) fn board<F: 'static>(&self, work: F) {
+        let core = self.core();
+        assert_eq!((core.kit.id)(), TypeId::of::<F>(), "it has room for another work");
+        // SAFETY: a flight is made with its leader in the seat; there is room for an `F`.
         unsafe {
+            let was_aboard = core.aboard.with(|aboard| mem::replace(aboard, true));
+            debug_assert!(!was_aboard, "a flight is boarded once");
             self.berth().cast::<F>().write(work);
-            self.core().aboard.with(|aboard| *aboard = true);
         }
     }
 
@@ -330,12 +338,14 @@ impl Hold {
     #[inline]
     pub(super) unsafe fn poll_work<V>(&self, cx: &mut Context<'_>, polled: &mut Poll<V>) {
         let core = self.core();
-        // SAFETY: the seat, for this and for the rest.
-        let aboard = unsafe { core.aboard.with(|aboard| *aboard) };
-        assert!(aboard, "the work stays until it is done, and then nobody polls");
-        debug_assert!(polled.is_pending(), "it would be written over");
-        // SAFETY: there is work, which comes to a `V`; the place, for it is the flight's.
-        unsafe { (core.kit.poll)(self.berth(), cx, ptr::from_mut(polled).cast()) };
+        let poll = |aboard: &mut bool| {
+            assert!(*aboard, "the work stays until it is done, and then nobody polls");
+            debug_assert!(polled.is_pending(), "it would be written over");
+            // SAFETY: there is work, which comes to a `V`; the place, for it is the flight's.
+            unsafe { (core.kit.poll)(self.berth(), cx, ptr::from_mut(polled).cast()) };
+        };
+        // SAFETY: the seat. Whatever the work calls, it has it not. The cell is held meanwhile, for loom to see.
+        unsafe { core.aboard.with(poll) };
         if polled.is_ready() {
             // SAFETY: still the seat.
             unsafe { self.clear() };

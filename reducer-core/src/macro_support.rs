@@ -19,7 +19,7 @@ pub use crate::batch::{
 use crate::blocking::{follow_found, lead_or_follow};
 use crate::call::{Boarded, READY, board_owned, check_runtime};
 use crate::error::ReduceError;
-use crate::flight::{self, Cargo, Led, Outcome, Stake, Waiting};
+use crate::flight::{self, Cargo, Led, Outcome, Stake, Waiting, quietly};
 pub use crate::key::parts::{
     ByPtr, Fail, Output, capture, capture_option, no_part, probe, self_part, static_part,
 };
@@ -58,7 +58,7 @@ pub fn never<T>() -> T {
 pub enum Lookup<'r, V, K, S> {
     /// Such a flight; this call follows it.
     Hit(Flight<'r, V>),
-    /// None to follow. The key is owned by now, and the arguments are free to be moved.
+    /// None to follow, or nobody has looked. The key is owned by now, and the arguments are free to be moved.
     Miss(Miss<'r, V, K, S>),
 }
 
@@ -88,8 +88,8 @@ where
     }
 }
 
-/// As [`lookup`], for a function whose work takes nothing but what it may have. If the key costs nothing either, who
-/// follows and who leads is seen by `start`, with one look at the table.
+/// As [`lookup`], for a function whose arguments are its key and are moved. If they are numbers there is nothing to be
+/// spared: whether the call follows or leads is seen by `start`, with one look at the table.
 pub fn lookup_if_dear<V, P>(
     reducer: &Reducer,
     site: Site,
@@ -110,7 +110,7 @@ where
     Lookup::Miss(Miss { reducer, site, hash, key, same, value: PhantomData })
 }
 
-/// A key with no flight to follow, a moment ago.
+/// A key with no flight to follow, a moment ago, or one that nobody has looked for.
 pub struct Miss<'r, V, K, S> {
     reducer: &'r Reducer,
     site: Site,
@@ -151,7 +151,12 @@ where
     let waiting = match board_owned(&reducer, site.0, hash, &mut key, &same, &mut work) {
         Ok(Boarded::Led(led)) => return Flight::led(led),
         Ok(Boarded::Waits(waiting)) => waiting,
-        Err(error) => return Flight::failed(error),
+        Err(error) => {
+            // What went wrong is told; a destructor has nothing to add.
+            quietly(|| drop(key));
+            quietly(|| drop(work));
+            return Flight::failed(error);
+        }
     };
     match key {
         // The flight before ours is just being dropped, on another thread. Rare enough for two boxes.
@@ -187,9 +192,14 @@ where
             }
             let mut ending = pin!(waiting);
             poll_fn(|cx| ending.as_mut().poll_ended(cx)).await;
-            match board_owned(&reducer, site.0, hash, &mut key, &same, &mut work)? {
-                Boarded::Led(led) => break Flight::led(led),
-                Boarded::Waits(next) => waiting = next,
+            match board_owned(&reducer, site.0, hash, &mut key, &same, &mut work) {
+                Ok(Boarded::Led(led)) => break Flight::led(led),
+                Ok(Boarded::Waits(next)) => waiting = next,
+                Err(error) => {
+                    quietly(|| drop(key));
+                    quietly(|| drop(work));
+                    return Err(error);
+                }
             }
         };
         drop(work);

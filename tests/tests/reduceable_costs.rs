@@ -2,6 +2,7 @@
 #![deny(warnings)]
 
 use std::hash::{Hash, Hasher};
+use std::sync::LazyLock;
 
 use reducer_core::{Reducer, SharedError, reduceable};
 use reducer_tests::{ByHand, Count, Gate, count_run, runs, settle};
@@ -45,6 +46,15 @@ async fn moved(a: Counted, gate: Gate) -> u64 {
     a.0
 }
 
+static GATE: LazyLock<Gate> = LazyLock::new(Gate::new);
+
+#[reduceable]
+async fn all_in_the_key(a: Counted, n: u64) -> u64 {
+    count_run("all_in_the_key");
+    GATE.pass().await;
+    a.0 + n
+}
+
 /// Of one leader, then of three followers.
 fn clones<F: Future<Output = u64>>(call: impl Fn(&Count) -> F, gate: &Gate) -> (usize, usize) {
     let (of_leader, of_followers) = (Count::new(), Count::new());
@@ -74,7 +84,9 @@ fn only_the_call_that_leads_copies_its_arguments() {
     assert_eq!(clones(call, &gate), (5, 0));
     // What it owns is moved into the body.
     assert_eq!(clones(|clones| moved(Counted(1, clones.clone()), gate.clone()), &gate), (1, 0));
-    assert_eq!((runs("copied"), runs("moved")), (1, 1));
+    let call = |clones: &Count| all_in_the_key(Counted(1, clones.clone()), 2);
+    assert_eq!(clones(call, &GATE), (1, 0));
+    assert_eq!((runs("copied"), runs("moved"), runs("all_in_the_key")), (1, 1, 1));
 }
 
 #[test]

@@ -29,6 +29,23 @@ fn a_leader_that_is_dropped_leaves_the_run_to_the_others() {
 }
 
 #[test]
+fn a_follower_keeps_its_arguments_until_it_returns() {
+    #[reduceable(skip(_guard))]
+    async fn guarded(id: u64, _guard: DropCounts) -> u64 {
+        std::future::pending::<()>().await;
+        id
+    }
+    let dropped = Count::new();
+    let mut calls = [(); 2].map(|()| ByHand::new(guarded(1, DropCounts(dropped.clone()))));
+    for call in &mut calls {
+        call.pending();
+    }
+    assert_eq!(dropped.get(), 0);
+    drop(calls);
+    assert_eq!(dropped.get(), 2);
+}
+
+#[test]
 fn with_the_last_caller_goes_the_work() {
     #[reduceable(reducer = reducer, key = id)]
     async fn abandoned(id: u64, reducer: &Reducer, gate: &Gate, dropped: Count) -> u64 {

@@ -1,4 +1,5 @@
-//! What identifies a call: hashed and compared as the caller has it, owned only by the call that leads.
+//! What identifies a call: hashed and compared as the caller has it, owned only by the call that leads if that costs
+//! anything.
 
 pub(crate) mod parts;
 

@@ -4,7 +4,7 @@
 //! # Law
 //!
 //! 1. An argument is looked up as the caller has it, borrowed or not, and owned only by the call
-//!    that leads.
+//!    that leads, but for plain numbers.
 //! 2. All forms of a key hash alike: the arguments `(7, "x")`, and `&(7, "x".to_owned())` as handed
 //!    to `forget`.
 //! 3. Only floats and [`ByPtr`] bring an equality of their own: identical ones are equal, and no

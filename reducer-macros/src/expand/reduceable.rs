@@ -79,7 +79,7 @@ impl Expansion<'_> {
     //              return flight.await;
     //          }
     //
-    // No borrow of an argument outlives the lookup, so the leader moves what it owns. Nothing but
+    // No borrow of an argument outlives the lookup, so who may lead moves what it owns. Nothing but
     // the reducer, the arguments and `flight` is held across the await: callers who join stay small.
     //
     // With `timeout` or `detached`, the second line is
@@ -106,8 +106,9 @@ impl Expansion<'_> {
         };
         let body = block(body, body_span);
         let (meter, permit) = self.meter();
-        // If the work is made of nothing that has to be copied first, whoever would lead can as well make it.
-        let is_free = copies.is_empty() && meter.is_none();
+        // Arguments that are all in the key, and all moved, may be numbers, and then nobody minds who drops them when.
+        let in_key = (0..args.len()).all(|index| self.model.has_in_key(index));
+        let is_free = in_key && copies.is_empty() && meter.is_none();
         let lookup = self.lookup(if is_free { "lookup_if_dear" } else { "lookup" });
         let work = quote_spanned! {self.span=>
             async move {

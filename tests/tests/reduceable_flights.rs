@@ -2,6 +2,8 @@
 #![deny(warnings)]
 
 use std::pin::Pin;
+use std::sync::mpsc;
+use std::thread;
 
 use reducer_core::{Reducer, reduceable};
 use reducer_tests::{ByHand, Count, DropCounts, Gate, count_run, panics, runs, settle};
@@ -66,6 +68,72 @@ fn with_the_last_caller_goes_the_work() {
     }
     assert_eq!((dropped.get(), reducer.in_flight()), (1, 0));
     assert_eq!(runs("abandoned"), 1);
+}
+
+/// Says when its destructor begins, and lets it end when it may.
+struct SlowDrop {
+    begun: mpsc::Sender<()>,
+    may_end: mpsc::Receiver<()>,
+    gone: Count,
+}
+
+impl Drop for SlowDrop {
+    fn drop(&mut self) {
+        self.begun.send(()).unwrap();
+        self.may_end.recv().unwrap();
+        self.gone.add();
+    }
+}
+
+#[reduceable(key = id)]
+async fn slow_to_go(
+    id: u64,
+    slow: Option<SlowDrop>,
+    _guard: DropCounts,
+    gate: &Gate,
+    gone: &Count,
+) -> (u64, usize) {
+    count_run("slow_to_go");
+    if slow.is_some() {
+        std::future::pending::<()>().await;
+    }
+    gate.pass().await;
+    (id, gone.get())
+}
+
+#[test]
+fn calls_during_the_last_ones_exit_wait_for_it_with_their_work() {
+    let (gate, gone, dropped) = (Gate::new(), Count::new(), Count::new());
+    let (begun, has_begun) = mpsc::channel();
+    let (end, may_end) = mpsc::channel();
+    let call = |slow| ByHand::new(slow_to_go(1, slow, DropCounts(dropped.clone()), &gate, &gone));
+    let mut first = call(Some(SlowDrop { begun, may_end, gone: gone.clone() }));
+    first.pending();
+    thread::scope(|threads| {
+        // Gone if this panics, so that nobody waits for it.
+        let end = end;
+        threads.spawn(move || drop(first));
+        has_begun.recv().unwrap();
+        let mut waiting = [(); 3].map(|()| call(None));
+        for call in &mut waiting {
+            call.pending();
+        }
+        let [mut leads, mut joins, leaves] = waiting;
+        drop(leaves);
+        assert_eq!(dropped.get(), 2, "the first one's, and what was to be work");
+        end.send(()).unwrap();
+        for call in [&mut leads, &mut joins] {
+            while !call.is_woken() {
+                thread::yield_now();
+            }
+            call.pending();
+        }
+        assert_eq!(dropped.get(), 3, "and what the one who joins does not need");
+        gate.open();
+        let outcomes = settle(&mut [leads, joins]);
+        assert_eq!(outcomes, [Some((1, 1)); 2], "the old work was gone when the new began");
+    });
+    assert_eq!((dropped.get(), runs("slow_to_go")), (4, 2));
 }
 
 #[test]

@@ -84,14 +84,6 @@ fn keep_room(rows: &mut HashTable<Row>) {
     }
 }
 
-/// What came of a first look at the table.
-enum Look<'a> {
-    /// There is no such flight, and there will be none as long as the rows are locked.
-    Nothing(Shut<'a>),
-    /// This may be the one.
-    Alike(Hold),
-}
-
 /// What came of a look at the table.
 pub(crate) enum Admission {
     /// There was no such flight; now there is, and the call leads it.
@@ -275,12 +267,14 @@ impl Registry {
         key: &P,
     ) -> Admission {
         let kind = Kind::of::<P::Owned, V>();
-        match self.look(hash, site, kind) {
-            Look::Nothing(rows) => {
-                drop(rows);
-                Admission::Absent
-            }
-            Look::Alike(flight) => self.seek(options, hash, site, kind, flight, &mut Finding(key)),
+        // The shard is free again before anybody is asked.
+        let alike = self
+            .shard(hash)
+            .find(hash, |row| row.is_alike(hash, site, kind))
+            .map(|row| row.0.clone());
+        match alike {
+            None => Admission::Absent,
+            Some(flight) => self.seek(options, hash, site, kind, flight, &mut Finding(key)),
         }
     }
 
@@ -341,15 +335,6 @@ impl Registry {
             }
         }
         admission
-    }
-
-    /// The first look, which as a rule is the only one.
-    fn look(&self, hash: u64, site: Site, kind: Kind) -> Look<'_> {
-        let rows = self.shard(hash);
-        match rows.find(hash, |row| row.is_alike(hash, site, kind)) {
-            None => Look::Nothing(rows),
-            Some(row) => Look::Alike(row.0.clone()),
-        }
     }
 
     /// `flight` was alike when it was looked at: is it the one, and if not, which is?

@@ -11,7 +11,7 @@ use std::future::Future;
 use std::hash::{Hash, Hasher};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// A future polled by hand, in a task of its own.
@@ -171,6 +171,31 @@ pub struct DropCounts(pub Count);
 impl Drop for DropCounts {
     fn drop(&mut self) {
         self.0.add();
+    }
+}
+
+/// Says when its destructor begins, and lets it end when it may.
+#[derive(Debug)]
+pub struct SlowDrop {
+    begun: mpsc::Sender<()>,
+    may_end: mpsc::Receiver<()>,
+    gone: Count,
+}
+
+impl SlowDrop {
+    /// With what says that its destructor has begun, and what lets it end. Then it adds to `gone`.
+    pub fn new(gone: Count) -> (Self, mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let (begun, has_begun) = mpsc::channel();
+        let (end, may_end) = mpsc::channel();
+        (Self { begun, may_end, gone }, has_begun, end)
+    }
+}
+
+impl Drop for SlowDrop {
+    fn drop(&mut self) {
+        self.begun.send(()).unwrap();
+        self.may_end.recv().unwrap();
+        self.gone.add();
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use reducer_core::Reducer;
-use reducer_tests::{ByHand, Count, DropCounts, Gate, never_runs};
+use reducer_tests::{ByHand, Count, DropCounts, Gate, SlowDrop, never_runs};
 
 #[test]
 fn the_last_caller_takes_the_work_along() {
@@ -130,26 +130,9 @@ fn detached_work_dies_with_its_runtime() {
 /// gone, so that two works of one key never overlap.
 #[test]
 fn a_call_during_the_last_ones_exit_starts_anew_when_the_old_work_is_gone() {
-    use std::sync::mpsc;
-
-    struct SlowDrop {
-        begun: mpsc::Sender<()>,
-        may_end: mpsc::Receiver<()>,
-        gone: Count,
-    }
-    impl Drop for SlowDrop {
-        fn drop(&mut self) {
-            self.begun.send(()).unwrap();
-            self.may_end.recv().unwrap();
-            self.gone.add();
-        }
-    }
-
     let reducer = Reducer::new();
     let gone = Count::new();
-    let (begun, has_begun) = mpsc::channel();
-    let (end, may_end) = mpsc::channel();
-    let slow = SlowDrop { begun, may_end, gone: gone.clone() };
+    let (slow, has_begun, end) = SlowDrop::new(gone.clone());
     let mut first = ByHand::new(reducer.reduce(1, async move {
         let _slow = slow;
         std::future::pending::<usize>().await

@@ -2,11 +2,10 @@
 #![deny(warnings)]
 
 use std::pin::Pin;
-use std::sync::mpsc;
 use std::thread;
 
 use reducer_core::{Reducer, reduceable};
-use reducer_tests::{ByHand, Count, DropCounts, Gate, count_run, panics, runs, settle};
+use reducer_tests::{ByHand, Count, DropCounts, Gate, SlowDrop, count_run, panics, runs, settle};
 
 #[test]
 fn a_leader_that_is_dropped_leaves_the_run_to_the_others() {
@@ -70,21 +69,6 @@ fn with_the_last_caller_goes_the_work() {
     assert_eq!(runs("abandoned"), 1);
 }
 
-/// Says when its destructor begins, and lets it end when it may.
-struct SlowDrop {
-    begun: mpsc::Sender<()>,
-    may_end: mpsc::Receiver<()>,
-    gone: Count,
-}
-
-impl Drop for SlowDrop {
-    fn drop(&mut self) {
-        self.begun.send(()).unwrap();
-        self.may_end.recv().unwrap();
-        self.gone.add();
-    }
-}
-
 #[reduceable(key = id)]
 async fn slow_to_go(
     id: u64,
@@ -104,10 +88,9 @@ async fn slow_to_go(
 #[test]
 fn calls_during_the_last_ones_exit_wait_for_it_with_their_work() {
     let (gate, gone, dropped) = (Gate::new(), Count::new(), Count::new());
-    let (begun, has_begun) = mpsc::channel();
-    let (end, may_end) = mpsc::channel();
+    let (slow, has_begun, end) = SlowDrop::new(gone.clone());
     let call = |slow| ByHand::new(slow_to_go(1, slow, DropCounts(dropped.clone()), &gate, &gone));
-    let mut first = call(Some(SlowDrop { begun, may_end, gone: gone.clone() }));
+    let mut first = call(Some(slow));
     first.pending();
     thread::scope(|threads| {
         // Gone if this panics, so that nobody waits for it.

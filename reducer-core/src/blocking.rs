@@ -1,6 +1,5 @@
 //! The second door: threads share one execution.
 
-use std::any::type_name;
 use std::cell::Cell;
 use std::future::Pending;
 use std::hash::Hash;
@@ -9,29 +8,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::call::Work;
 use crate::error::ReduceError;
 use crate::flight::{
     Cargo, Hold, HoldsRows, Link, Outcome, Site, Stake, Waiting, quietly, within, wreck,
 };
 use crate::key::{ByEq, Key, Same};
 use crate::reducer::{Reduced, Reducer, Role};
-use crate::registry::{Admission, Options};
+use crate::registry::Admission;
 use crate::sync::{AtomicBool, Ordering, Thread, thread, thread_local};
-
-/// The work of a flight that a thread runs: there is no future to poll.
-struct OnThread;
-
-impl<K, V, S> Work<K, V, S> for OnThread
-where
-    K: Send + Sync + 'static,
-    V: Send + Sync + 'static,
-    S: Same<K>,
-{
-    fn cargo(&mut self) -> Cargo<'_, K, V, S> {
-        Cargo::later::<Pending<V>>()
-    }
-}
 
 impl Reducer {
     /// As [`reduce`](Self::reduce), for threads: the leader's thread runs `work`, the others wait.
@@ -105,7 +89,7 @@ impl Reducer {
         V: Clone + Send + Sync + 'static,
     {
         let hash = self.registry.hash_with(|hasher| key.hash(hasher));
-        lead_or_follow(self, hash, Site::Open(type_name_of(&work)), key, &ByEq, |_| work())
+        lead_or_follow(self, hash, site_of(&work), key, &ByEq, |_| work())
     }
 
     /// Makes a function of one argument (a tuple for more) into one whose calls share, among threads.
@@ -139,9 +123,9 @@ impl Reducer {
     }
 }
 
-/// The name of a type that has none in the source.
-fn type_name_of<T>(_: &T) -> fn() -> &'static str {
-    type_name::<T>
+/// Of work whose type has no name in the source.
+fn site_of<T>(_: &T) -> Site {
+    Site::open::<T>()
 }
 
 /// Follows the flight of `key`, or leads one by running `work` here.
@@ -159,11 +143,11 @@ where
     V: Clone + Send + Sync + 'static,
 {
     let Reducer { registry, options } = reducer;
-    // A thread cannot be stopped.
-    let options = Options { timeout: None, ..*options };
+    // There is no future to poll.
+    let cargo = Cargo::<K, V, S>::later::<Pending<V>>;
     let mut key = Some(key);
     loop {
-        match registry.admit::<K, S, V>(&options, hash, site, &mut key, same, &mut OnThread) {
+        match registry.admit(options, hash, site, &mut key, same, cargo) {
             Admission::Led(flight) => {
                 let value = lead::<K, V>(reducer, flight, work)?;
                 return Ok(Reduced { value, role: Role::Led });

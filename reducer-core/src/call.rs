@@ -1,11 +1,9 @@
 //! A call as a future: looks for its flight when it is first polled, and waits for it.
 
-use std::any::Any;
 use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::error::ReduceError;
-use crate::flight::{Cargo, Hold, HoldsRows, Led, Ready, Site, Stake, Waiting, quietly, within};
+use crate::flight::{Cargo, Hold, HoldsRows, Led, Outcome, Ready, Site, Stake, Waiting, quietly};
 use crate::key::{ByEq, Key, Owned, Same};
 use crate::reducer::{Reduced, Reducer, Role};
 use crate::registry::{Admission, Options};
@@ -21,14 +19,12 @@ use crate::registry::{Admission, Options};
 /// What a leader brings. It alone knows the type of the work: all around it is compiled once for a key and a
 /// value type, not once for every function.
 pub(crate) trait Work<K, V, S> {
-    /// The work, or a place for it. Called under a lock: runs no user code. Not called twice.
+    /// The work, or a place for it. Not called twice.
     fn cargo(&mut self) -> Cargo<'_, K, V, S>;
 
-    /// Builds the work if there is but a place for it, and in the name of `flight`, which was launched with our cargo:
-    /// what is called is called from inside. The error is what that said when it panicked.
-    fn begin(&mut self, _flight: &Hold) -> Result<(), Box<dyn Any + Send>> {
-        Ok(())
-    }
+    /// Builds the work if there is but a place for it, for `flight`, which was launched with our cargo.
+    #[inline(always)]
+    fn begin(&mut self, _flight: &Hold) {}
 }
 
 /// The work is there.
@@ -38,15 +34,9 @@ where
     S: Same<K>,
     F: Future<Output: Send + Sync + 'static> + Send + 'static,
 {
+    #[inline(always)]
     fn cargo(&mut self) -> Cargo<'_, K, F::Output, S> {
         Ready::cargo(self)
-    }
-}
-
-/// It is there, and its type is forgotten.
-impl<K, V, S> Work<K, V, S> for Cargo<'_, K, V, S> {
-    fn cargo(&mut self) -> Cargo<'_, K, V, S> {
-        self.take()
     }
 }
 
@@ -61,13 +51,15 @@ where
     W: FnOnce() -> F,
     F: Future<Output = V> + Send + 'static,
 {
+    #[inline(always)]
     fn cargo(&mut self) -> Cargo<'_, K, V, S> {
         Cargo::later::<F>()
     }
 
-    fn begin(&mut self, flight: &Hold) -> Result<(), Box<dyn Any + Send>> {
+    #[inline(always)]
+    fn begin(&mut self, flight: &Hold) {
         let build = self.0.take().expect("no flight is begun twice");
-        board(flight, build)
+        flight.board(build());
     }
 }
 
@@ -86,26 +78,13 @@ where
         Cargo::later::<F>()
     }
 
-    fn begin(&mut self, flight: &Hold) -> Result<(), Box<dyn Any + Send>> {
+    fn begin(&mut self, flight: &Hold) {
         let key = flight.key().downcast_ref::<K>().expect("launched with this key");
-        board(flight, || (self.0)(key.clone()))
+        flight.board((self.0)(key.clone()));
     }
 }
 
-fn board<F: 'static>(flight: &Hold, build: impl FnOnce() -> F) -> Result<(), Box<dyn Any + Send>> {
-    let work = within(flight, || catch_unwind(AssertUnwindSafe(build)))?;
-    flight.board(work);
-    Ok(())
-}
-
-/// A call that has not found its flight yet.
-struct Start<P, K, S, W> {
-    site: Site,
-    wanted: Option<Wanted<P, K, S>>,
-    work: Option<W>,
-}
-
-/// The key it looks for.
+/// The key that a call looks for.
 enum Wanted<P, K, S> {
     /// In the caller's form, not yet hashed.
     Asked(P),
@@ -117,88 +96,76 @@ enum Wanted<P, K, S> {
 
 /// The stake that a call has come to.
 pub(crate) enum Boarded<R: HoldsRows, V> {
-    Led(Led<R>),
+    Led(Led<R, V>),
     /// Follows, or stands by.
     Waits(Waiting<R, V>),
 }
 
-impl<P: Key, W> Start<P, P::Owned, P::Same, W> {
-    /// Takes a stake in a flight: leads, follows, or stands by until one ends that is in the way.
-    #[inline]
-    fn board<R, V>(&mut self, holder: &R) -> Result<Boarded<R, V>, ReduceError>
-    where
-        R: HoldsRows + Borrow<Reducer> + Clone,
-        V: Clone + Send + Sync + 'static,
-        W: Work<P::Owned, V, P::Same>,
-    {
-        let reducer: &Reducer = holder.borrow();
-        let registry = &reducer.registry;
-        let wanted = match self.wanted.take().expect(READY) {
-            Wanted::Asked(key) => {
-                check_runtime(&reducer.options)?;
-                let hash = registry.hash_with(|hasher| key.hash(hasher));
-                if P::is_free() {
-                    let (key, same) = key.into_owned();
-                    Wanted::Own(hash, key, same)
-                } else {
-                    Wanted::Hashed(hash, key)
-                }
-            }
-            hashed => hashed,
-        };
-        let (hash, key, same) = match wanted {
-            Wanted::Own(hash, key, same) => (hash, key, same),
-            Wanted::Asked(_) => unreachable!("hashed above"),
-            Wanted::Hashed(hash, key) => {
-                match registry.find::<V, P>(&reducer.options, hash, self.site, &key) {
-                    Admission::Absent => {
-                        let (key, same) = key.into_owned();
-                        (hash, key, same)
-                    }
-                    Admission::Joined(flight) => {
-                        let waiting = Waiting::new(flight, holder.clone(), Stake::Follower);
-                        // Only now that the stake is ours to give up: these may panic when they are dropped.
-                        drop(key);
-                        self.work = None;
-                        return Ok(Boarded::Waits(waiting));
-                    }
-                    admission => {
-                        self.wanted = Some(Wanted::Hashed(hash, key));
-                        return stake_in(admission, holder);
-                    }
-                }
-            }
-        };
-        let (mut key, work) = (Some(key), self.work.as_mut());
-        let work = work.expect("kept until there is a stake");
-        let boarded = board_owned(holder, self.site, hash, &mut key, &same, work);
-        match &boarded {
-            Ok(Boarded::Waits(waiting)) if waiting.stake() == Stake::Bystander => {
-                self.wanted = key.map(|key| Wanted::Own(hash, key, same));
-            }
-            Ok(_) => self.work = None,
-            // What went wrong is told; a destructor has nothing to add.
-            Err(_) => quietly(|| {
-                drop(key);
-                self.work = None;
-            }),
+/// Takes a stake in a flight: leads, follows, or stands by until one ends that is in the way. Only then, `wanted` is
+/// there again.
+#[inline(always)]
+fn board<R, P, W, V>(
+    holder: &R,
+    site: Site,
+    wanted: &mut Option<Wanted<P, P::Owned, P::Same>>,
+    work: &mut W,
+) -> Result<Boarded<R, V>, ReduceError>
+where
+    R: HoldsRows + Borrow<Reducer> + Clone,
+    P: Key,
+    V: Clone + Send + Sync + 'static,
+    W: Work<P::Owned, V, P::Same>,
+{
+    let Reducer { registry, options } = holder.borrow();
+    let (hash, key) = match wanted.take().expect("kept until there is a stake") {
+        Wanted::Asked(key) => {
+            check_runtime(options)?;
+            (registry.hash_with(|hasher| key.hash(hasher)), Ok(key))
         }
-        boarded
+        Wanted::Hashed(hash, key) => (hash, Ok(key)),
+        Wanted::Own(hash, key, same) => (hash, Err((key, same))),
+    };
+    let (key, same) = match key {
+        Ok(key) if P::is_free() => key.into_owned(),
+        Ok(key) => match registry.find::<V, P>(options, hash, site, &key) {
+            Admission::Absent => key.into_owned(),
+            Admission::Joined(flight) => {
+                let waiting = Waiting::new(flight, holder.clone(), Stake::Follower);
+                // Only now that the stake is ours to give up: it may panic when it is dropped.
+                drop(key);
+                return Ok(Boarded::Waits(waiting));
+            }
+            admission => {
+                *wanted = Some(Wanted::Hashed(hash, key));
+                return stake_in(admission, holder);
+            }
+        },
+        Err(owned) => owned,
+    };
+    let mut key = Some(key);
+    let boarded = board_owned(holder, site, hash, &mut key, &same, || work.cargo());
+    match &boarded {
+        Ok(Boarded::Led(_)) => {}
+        Ok(Boarded::Waits(_)) => *wanted = key.map(|key| Wanted::Own(hash, key, same)),
+        // What went wrong is told; a destructor has nothing to add.
+        Err(_) => quietly(|| drop(key)),
     }
+    boarded
 }
 
 /// What a call says that is polled once too often.
 pub(crate) const READY: &str = "a future is not polled after it was ready";
 
-/// As [`Start::board`], with a key that is owned, for nothing was found or it costs nothing. Takes the key when it is no
-/// longer needed.
-pub(crate) fn board_owned<R, K, S, V>(
+/// As [`board`], with a key that is owned, for nothing was found or it costs nothing. Takes the key when it is no longer
+/// needed.
+#[inline(always)]
+pub(crate) fn board_owned<'c, R, K, S, V>(
     holder: &R,
     site: Site,
     hash: u64,
     key: &mut Option<K>,
     same: &S,
-    work: &mut dyn Work<K, V, S>,
+    cargo: impl FnOnce() -> Cargo<'c, K, V, S>,
 ) -> Result<Boarded<R, V>, ReduceError>
 where
     R: HoldsRows + Borrow<Reducer> + Clone,
@@ -206,8 +173,8 @@ where
     S: Same<K>,
     V: Clone + Send + Sync + 'static,
 {
-    let reducer: &Reducer = holder.borrow();
-    let admission = reducer.registry.admit(&reducer.options, hash, site, key, same, work);
+    let Reducer { registry, options } = holder.borrow();
+    let admission = registry.admit(options, hash, site, key, same, cargo);
     let joined = matches!(admission, Admission::Joined(_));
     let boarded = stake_in(admission, holder)?;
     if joined {
@@ -217,6 +184,7 @@ where
 }
 
 /// The stake that the registry has entered.
+#[inline(always)]
 fn stake_in<R, V>(admission: Admission, holder: &R) -> Result<Boarded<R, V>, ReduceError>
 where
     R: HoldsRows + Clone,
@@ -238,15 +206,35 @@ pin_project! {
     // parameters all the same: with projections in its fields the future would be `Send` only where
     // `P: Key` holds for *any* lifetime, and a `&'static str` as a key inside an `async` block would not
     // compile (rust-lang/rust#102211).
-    pub(crate) struct TryCall<R, P, K, S, W, V>
+    #[project = TryCallProjection]
+    #[project_replace = Asked]
+    pub(crate) enum TryCall<R, P, K, S, W, V>
     where
         R: HoldsRows,
     {
-        reducer: R,
-        start: Start<P, K, S, W>,
-        #[pin]
-        waiting: Option<Waiting<R, V>>,
+        // Not polled yet.
+        Asked { reducer: R, site: Site, key: Option<P>, work: W },
+        Aboard {
+            #[pin]
+            waiting: Waiting<R, V>,
+        },
+        // Until a flight ends that is in the way. Rare enough for a box.
+        StandsBy {
+            reducer: R,
+            start: Box<Start<P, K, S, W>>,
+            #[pin]
+            waiting: Waiting<R, V>,
+        },
+        // Led, and that took no more than a poll; or there was nothing to be had.
+        Over,
     }
+}
+
+/// What a call needs to begin once more.
+pub(crate) struct Start<P, K, S, W> {
+    site: Site,
+    wanted: Option<Wanted<P, K, S>>,
+    work: W,
 }
 
 impl<R, P, W, V> TryCall<R, P, P::Owned, P::Same, W, V>
@@ -254,9 +242,9 @@ where
     R: HoldsRows,
     P: Key,
 {
+    #[inline(always)]
     pub(crate) fn new(reducer: R, site: Site, key: P, work: W) -> Self {
-        let start = Start { site, wanted: Some(Wanted::Asked(key)), work: Some(work) };
-        Self { reducer, start, waiting: None }
+        Self::Asked { reducer, site, key: Some(key), work }
     }
 }
 
@@ -269,40 +257,101 @@ where
 {
     type Output = Result<Reduced<V>, ReduceError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        loop {
-            if let Some(waiting) = this.waiting.as_mut().as_pin_mut() {
-                let role = match waiting.stake() {
-                    Stake::Leader => Role::Led,
-                    Stake::Follower => Role::Joined,
-                    Stake::Bystander => {
-                        ready!(waiting.poll_ended(cx));
-                        this.waiting.set(None);
-                        continue;
-                    }
-                };
-                let outcome = ready!(waiting.poll_outcome(cx));
-                return Poll::Ready(outcome.map(|value| Reduced { value, role }));
-            }
-            let led = match this.start.board(this.reducer)? {
-                Boarded::Led(led) => led,
-                Boarded::Waits(waiting) => {
-                    this.waiting.set(Some(waiting));
-                    continue;
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let TryCallProjection::Asked { reducer, site, key, work } = self.as_mut().project() {
+            let mut wanted = Some(Wanted::Asked(key.take().expect(READY)));
+            match board(reducer, *site, &mut wanted, work) {
+                // For most calls this is the only poll.
+                Ok(Boarded::Led(led)) => {
+                    let led = led.poll(|flight| work.begin(flight));
+                    return self.led(led, cx);
                 }
-            };
-            match led.poll() {
-                Ok(outcome) => {
-                    return Poll::Ready(outcome.map(|value| Reduced { value, role: Role::Led }));
-                }
-                Err(waiting) => {
-                    this.waiting.set(Some(waiting));
-                    this.waiting.as_mut().as_pin_mut().expect("just set").settle(cx);
-                    return Poll::Pending;
-                }
+                Ok(Boarded::Waits(waiting)) => self.as_mut().wait(waiting, wanted),
+                Err(error) => return self.fail(error),
             }
         }
+        self.poll_on(cx)
+    }
+}
+
+impl<R, P, W, V> TryCall<R, P, P::Owned, P::Same, W, V>
+where
+    R: HoldsRows + Borrow<Reducer> + Clone,
+    P: Key,
+    V: Clone + Send + Sync + 'static,
+    W: Work<P::Owned, V, P::Same>,
+{
+    /// Polled, and not for the first time.
+    fn poll_on(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Reduced<V>, ReduceError>> {
+        loop {
+            let (reducer, start, mut waiting) = match self.as_mut().project() {
+                TryCallProjection::Aboard { waiting } => {
+                    let role = match waiting.stake() {
+                        Stake::Leader => Role::Led,
+                        Stake::Follower | Stake::Bystander => Role::Joined,
+                    };
+                    let outcome = ready!(waiting.poll_outcome(cx));
+                    return Poll::Ready(outcome.map(|value| Reduced { value, role }));
+                }
+                TryCallProjection::StandsBy { reducer, start, waiting } => (reducer, start, waiting),
+                TryCallProjection::Asked { .. } | TryCallProjection::Over => panic!("{READY}"),
+            };
+            ready!(waiting.as_mut().poll_ended(cx));
+            match board(reducer, start.site, &mut start.wanted, &mut start.work) {
+                Ok(Boarded::Led(led)) => {
+                    let led = led.poll(|flight| start.work.begin(flight));
+                    return self.led(led, cx);
+                }
+                Ok(Boarded::Waits(next)) if start.wanted.is_some() => waiting.set(next),
+                Ok(Boarded::Waits(next)) => self.set(Self::Aboard { waiting: next }),
+                Err(error) => return self.fail(error),
+            }
+        }
+    }
+
+    /// A leader has been polled for the first time.
+    #[inline(always)]
+    fn led(
+        mut self: Pin<&mut Self>,
+        led: Result<Outcome<V>, Waiting<R, V>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Reduced<V>, ReduceError>> {
+        match led {
+            Ok(outcome) => {
+                self.set(Self::Over);
+                Poll::Ready(outcome.map(|value| Reduced { value, role: Role::Led }))
+            }
+            Err(waiting) => {
+                self.set(Self::Aboard { waiting });
+                if let TryCallProjection::Aboard { waiting } = self.project() {
+                    waiting.settle(cx);
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Waits for the outcome, or, with something still wanted, for an end.
+    fn wait(
+        mut self: Pin<&mut Self>,
+        waiting: Waiting<R, V>,
+        wanted: Option<Wanted<P, P::Owned, P::Same>>,
+    ) {
+        if wanted.is_none() {
+            return self.set(Self::Aboard { waiting });
+        }
+        if let Asked::Asked { reducer, site, work, .. } = self.as_mut().project_replace(Self::Over) {
+            let start = Box::new(Start { site, wanted, work });
+            self.set(Self::StandsBy { reducer, start, waiting });
+        }
+    }
+
+    #[cold]
+    fn fail(mut self: Pin<&mut Self>, error: ReduceError) -> Poll<Result<Reduced<V>, ReduceError>> {
+        // What went wrong is told; a destructor has nothing to add.
+        quietly(|| self.set(Self::Over));
+        Poll::Ready(Err(error))
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Site(flight::Site);
 /// `marker` is a closure that captures nothing, made in the function: its type knows every generic around.
 #[must_use]
 pub fn site<C: 'static>(_marker: &C) -> Site {
-    Site(flight::Site::Function(flight::site_id::<C>))
+    Site(flight::Site::of::<C>())
 }
 
 /// The reducer of functions that name none.
@@ -148,7 +148,7 @@ where
 {
     let Miss { reducer, site, hash, key, same, .. } = miss;
     let mut key = Some(key);
-    let waiting = match board_owned(&reducer, site.0, hash, &mut key, &same, &mut work) {
+    let waiting = match board_owned(&reducer, site.0, hash, &mut key, &same, || work.take()) {
         Ok(Boarded::Led(led)) => return Flight::led(led),
         Ok(Boarded::Waits(waiting)) => waiting,
         Err(error) => {
@@ -192,7 +192,7 @@ where
             }
             let mut ending = pin!(waiting);
             poll_fn(|cx| ending.as_mut().poll_ended(cx)).await;
-            match board_owned(&reducer, site.0, hash, &mut key, &same, &mut work) {
+            match board_owned(&reducer, site.0, hash, &mut key, &same, || work.take()) {
                 Ok(Boarded::Led(led)) => break Flight::led(led),
                 Ok(Boarded::Waits(next)) => waiting = next,
                 Err(error) => {
@@ -222,7 +222,7 @@ pin_project! {
     #[project = WayProjection]
     enum Way<'r, V> {
         Led {
-            led: Option<Led<&'r Reducer>>,
+            led: Option<Led<&'r Reducer, V>>,
             first: FirstPoll<'r, V>,
             poll: PollOutcome<'r, V>,
         },
@@ -241,7 +241,7 @@ pin_project! {
     }
 }
 
-type FirstPoll<'r, V> = fn(Led<&'r Reducer>) -> Result<Outcome<V>, Waiting<&'r Reducer, V>>;
+type FirstPoll<'r, V> = fn(Led<&'r Reducer, V>) -> Result<Outcome<V>, Waiting<&'r Reducer, V>>;
 
 type PollOutcome<'r, V> =
     fn(Pin<&mut Waiting<&'r Reducer, V>>, &mut Context<'_>) -> Poll<Outcome<V>>;
@@ -254,11 +254,18 @@ impl<'r, V> Flight<'r, V> {
         Self { way: Way::Aboard { waiting, poll: Waiting::poll_outcome } }
     }
 
-    fn led(led: Led<&'r Reducer>) -> Self
+    fn led(led: Led<&'r Reducer, V>) -> Self
     where
         V: Clone + 'static,
     {
-        Self { way: Way::Led { led: Some(led), first: Led::poll, poll: Waiting::poll_outcome } }
+        Self { way: Way::Led { led: Some(led), first: Flight::first, poll: Waiting::poll_outcome } }
+    }
+
+    fn first(led: Led<&'r Reducer, V>) -> Result<Outcome<V>, Waiting<&'r Reducer, V>>
+    where
+        V: Clone + 'static,
+    {
+        led.poll(|_| ())
     }
 
     fn failed(error: ReduceError) -> Self {

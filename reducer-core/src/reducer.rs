@@ -1,11 +1,9 @@
 //! The first door: async calls share one execution.
 
-use std::any::type_name;
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::{Arc, OnceLock};
-#[cfg(feature = "tokio")]
 use std::time::Duration;
 
 use crate::call::{Build, Call, TryCall, Work, Wrapped};
@@ -106,7 +104,7 @@ impl Reducer {
         K: Hash + Eq + Send + Sync + 'static,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        Call(self.call(key, type_name::<F>, Ready::new(work)))
+        Call(self.call::<_, _, _, F>(key, Ready::new(work)))
     }
 
     /// As [`reduce`](Self::reduce), and tells the caller's [`Role`]; what `reduce` panics with is the error.
@@ -142,7 +140,7 @@ impl Reducer {
         K: Hash + Eq + Send + Sync + 'static,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        self.call(key, type_name::<F>, Ready::new(work))
+        self.call::<_, _, _, F>(key, Ready::new(work))
     }
 
     /// As [`reduce`](Self::reduce), with work that only the leader builds: a follower's future stays small,
@@ -173,7 +171,7 @@ impl Reducer {
         K: Hash + Eq + Send + Sync + 'static,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        Call(self.call(key, type_name::<F>, Build(Some(work))))
+        Call(self.call::<_, _, _, F>(key, Build(Some(work))))
     }
 
     /// As [`reduce`](Self::reduce), with a borrowed key: a `&str` finds the flight of a `String`. Only the call that leads
@@ -202,15 +200,16 @@ impl Reducer {
         Q: Hash + Eq + ToOwned<Owned: Hash + Eq + Send + Sync + 'static> + ?Sized,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        Call(TryCall::new(self, Site::Open(type_name::<F>), ByRef(key), Ready::new(work)))
+        Call(TryCall::new(self, Site::open::<F>(), ByRef(key), Ready::new(work)))
     }
 
-    fn call<K, W, V>(&self, key: K, name: fn() -> &'static str, work: W) -> OpenCall<'_, K, W, V>
+    /// With work of an `F`.
+    fn call<K, W, V, F>(&self, key: K, work: W) -> OpenCall<'_, K, W, V>
     where
         K: Hash + Eq + Send + Sync + 'static,
         W: Work<K, V, ByEq>,
     {
-        TryCall::new(self, Site::Open(name), Owned(key), work)
+        TryCall::new(self, Site::open::<F>(), Owned(key), work)
     }
 
     /// Makes an async function of one argument (a tuple for more) into one whose calls share: the same as
@@ -305,11 +304,19 @@ impl HoldsRows for Reducer {
     fn rows(&self) -> &dyn Rows {
         &*self.registry
     }
+
+    fn timeout(&self) -> Option<Duration> {
+        self.options.timeout
+    }
 }
 
 impl HoldsRows for &Reducer {
     fn rows(&self) -> &dyn Rows {
         &*self.registry
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        self.options.timeout
     }
 }
 

@@ -1,39 +1,31 @@
 //! Key to flight: the one table that all calls of a reducer look into.
 //!
-//! A row is a flight, whatever its types, by its hash. Under a shard's lock rows are compared by
+//! A row is a flight, whatever its types, by its hash (`table.rs`). Under a shard's lock rows are compared by
 //! hash, site and types alone; whether the keys are *equal* is asked with no lock held, of a flight held by
 //! a hold of its own, for `Eq` is user code like any other. A key is inserted under the same lock under which no
 //! row was found that could be its equal.
 //!
-//! Lock order: a shard, or a flight; never one inside the other.
+//! Lock order: a shard, or a flight that others may have; never one inside the other.
 
 use std::any::{Any, TypeId};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::mem;
-#[cfg(all(feature = "tokio", not(loom)))]
-use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ahash::RandomState;
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
-use crate::call::Work;
 use crate::error::{Overloaded, ReduceError};
 use crate::flight::{
-    Core, Deadline, FlightSpan, Hold, InFlight, Join, Kind, Lift, Log, Rows, Site, Spec, quietly,
-    same, waits_on_us, within, wreck,
+    Cargo, FlightSpan, Hold, InFlight, Join, Kind, Log, Row, Rows, Site, quietly, waits_on_us,
+    within,
 };
 use crate::hooks::{AllHooks, Call, End};
 use crate::key::{Key, KeyHasher, Same};
 use crate::reducer::Role;
 use crate::sync::{Mutex, MutexGuard};
-
-/// A table gives memory back when it is larger than this and nearly empty.
-const SMALL: usize = 32;
+use crate::table::Table;
 
 /// What a reducer was built with.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,34 +46,18 @@ pub(crate) struct Registry {
 /// Alone on its cache lines: neighbours are locked by other threads.
 #[repr(align(128))]
 struct Shard {
-    rows: Mutex<HashTable<Row>>,
+    rows: Mutex<Table>,
     /// Flights that were given a number, here.
     numbered: AtomicU64,
 }
 
-/// One word: the hash is the flight's.
-struct Row(Hold);
-
-impl Row {
-    fn hash(&self) -> u64 {
-        self.0.core().hash
-    }
-
-    /// Whether the flight is one that a call may be looking for: all but its key.
-    fn is_alike(&self, hash: u64, site: Site, kind: Kind) -> bool {
-        self.hash() == hash && self.0.core().site == site && self.0.kind() == kind
-    }
-}
-
 /// The rows of a shard, locked.
-type Shut<'a> = MutexGuard<'a, HashTable<Row>>;
+type Shut<'a> = MutexGuard<'a, Table>;
 
-/// There is always room for one row more when there is any: a call may take the place for one before it knows that it
-/// joins, and who joins allocates nothing.
-fn keep_room(rows: &mut HashTable<Row>) {
-    if rows.len() == rows.capacity() {
-        rows.reserve(1, Row::hash);
-    }
+/// Whether the flight is one that a call may be looking for: all but its key. Its hash has been compared.
+#[inline(always)]
+fn is_alike(flight: &Hold, site: Site, kind: fn() -> Kind) -> bool {
+    flight.core().site == site && flight.kind() == kind()
 }
 
 /// What came of a look at the table.
@@ -102,7 +78,7 @@ pub(crate) enum Admission {
 trait Seeker {
     fn is_same(&self, key: &dyn Any) -> bool;
     /// The flight to enter if there is none. Called under a lock: runs no user code.
-    fn launch(&mut self, spec: Spec) -> Option<Hold>;
+    fn launch(&mut self, hash: u64, site: Site, log: Log) -> Option<(Hold, Row)>;
 }
 
 /// Looks, and leaves the table as it is.
@@ -113,20 +89,21 @@ impl<P: Key> Seeker for Finding<'_, P> {
         key.downcast_ref().is_some_and(|key| self.0.eq(key))
     }
 
-    fn launch(&mut self, _: Spec) -> Option<Hold> {
+    fn launch(&mut self, _: u64, _: Site, _: Log) -> Option<(Hold, Row)> {
         None
     }
 }
 
 /// Leads if there is nobody to follow.
-struct Leading<'a, K, S, V> {
+struct Leading<'a, K, S, C> {
     key: &'a mut Option<K>,
     same: &'a S,
-    work: &'a mut dyn Work<K, V, S>,
+    cargo: Option<C>,
 }
 
-impl<K, S, V> Seeker for Leading<'_, K, S, V>
+impl<'c, K, S, V, C> Seeker for Leading<'_, K, S, C>
 where
+    C: FnOnce() -> Cargo<'c, K, V, S>,
     K: Send + Sync + 'static,
     S: Same<K>,
     V: Send + Sync + 'static,
@@ -138,9 +115,9 @@ where
         }
     }
 
-    fn launch(&mut self, mut spec: Spec) -> Option<Hold> {
-        let key = self.key.take()?;
-        Some(self.work.cargo().launch(&mut spec, key))
+    fn launch(&mut self, hash: u64, site: Site, log: Log) -> Option<(Hold, Row)> {
+        let cargo = self.cargo.take()?;
+        Some(cargo().launch(hash, site, log, self.key.take()?))
     }
 }
 
@@ -166,11 +143,11 @@ impl Passed {
     /// A flight that may be the one, and has not been looked at yet.
     fn next(
         &mut self,
-        rows: &HashTable<Row>,
-        is_alike: impl Fn(&Row) -> bool,
+        rows: &mut Table,
+        is_alike: impl Fn(&Hold) -> bool,
         hash: u64,
     ) -> Option<Hold> {
-        let alike = rows.iter_hash(hash).filter(|row| is_alike(row)).map(|row| &row.0);
+        let alike = rows.with_hash(hash).filter(|flight| is_alike(flight));
         let mut alike = alike.filter(|flight| !self.seen.contains(&flight.address()));
         let first = alike.next().cloned();
         // Once keys collide, all that do are taken in one go: the cost of a call grows with their number, not
@@ -186,17 +163,6 @@ impl Drop for Passed {
             quietly(|| drop(flight));
         }
     }
-}
-
-/// When the time of a flight that starts now is over. tokio panics where a runtime has no clock.
-#[cfg(all(feature = "tokio", not(loom)))]
-fn clock(timeout: Duration) -> Result<Box<Deadline>, Box<dyn Any + Send>> {
-    catch_unwind(|| Box::new(Deadline::after(timeout)))
-}
-
-#[cfg(not(all(feature = "tokio", not(loom))))]
-fn clock(_: Duration) -> Result<Box<Deadline>, Box<dyn Any + Send>> {
-    unreachable!("there is no clock, and no option for one")
 }
 
 #[cold]
@@ -220,7 +186,7 @@ impl Registry {
         // The models want the same run every time.
         #[cfg(loom)]
         let (hasher, shards) = (RandomState::with_seeds(1, 2, 3, 4), 1);
-        let shard = |_| Shard { rows: Mutex::new(HashTable::new()), numbered: AtomicU64::new(0) };
+        let shard = |_| Shard { rows: Mutex::new(Table::default()), numbered: AtomicU64::new(0) };
         let shards = (0..shards).map(shard).collect();
         let hooks = (!hooks.is_empty()).then(|| Box::new(hooks));
         Arc::new_cyclic(|this| Self { hasher, shards, hooks, this: Weak::clone(this) })
@@ -232,7 +198,8 @@ impl Registry {
         hasher.finish()
     }
 
-    /// The table takes the low and the top bits of a hash to find its way; these are from between.
+    /// A table takes the low bits of a hash to find its way; these are from above.
+    #[inline(always)]
     fn shard(&self, hash: u64) -> Shut<'_> {
         self.shards[self.shard_of(hash)].rows.lock()
     }
@@ -266,75 +233,47 @@ impl Registry {
         site: Site,
         key: &P,
     ) -> Admission {
-        let kind = Kind::of::<P::Owned, V>();
+        let kind = Kind::of::<P::Owned, V>;
         // The shard is free again before anybody is asked.
-        let alike = self
-            .shard(hash)
-            .find(hash, |row| row.is_alike(hash, site, kind))
-            .map(|row| row.0.clone());
+        let alike = self.alike(&mut self.shard(hash), hash, site, kind);
         match alike {
             None => Admission::Absent,
             Some(flight) => self.seek(options, hash, site, kind, flight, &mut Finding(key)),
         }
     }
 
-    /// Joins the flight of `key`, or takes the key and leads one with `work`, which is then begun.
-    pub(crate) fn admit<K, S, V>(
+    /// Joins the flight of `key`, or takes the key and leads one with `cargo`, which is called under a lock.
+    #[inline(always)]
+    pub(crate) fn admit<'c, K, S, V>(
         self: &Arc<Self>,
         options: &Options,
         hash: u64,
         site: Site,
         key: &mut Option<K>,
         same: &S,
-        work: &mut dyn Work<K, V, S>,
+        cargo: impl FnOnce() -> Cargo<'c, K, V, S>,
     ) -> Admission
     where
         K: Send + Sync + 'static,
         S: Same<K>,
         V: Clone + Send + Sync + 'static,
     {
-        let kind = Kind::of::<K, V>();
+        let kind = Kind::of::<K, V>;
         let mut rows = self.shard(hash);
-        let alike = |row: &Row| row.is_alike(hash, site, kind);
-        let admission = match rows.entry(hash, alike, Row::hash) {
-            Entry::Vacant(place) => {
-                let mut spec = self.spec(options, hash, site);
-                let key = key.take().expect("kept until there is a stake");
-                let mut flight = work.cargo().launch(&mut spec, key);
-                place.insert(Row(flight.twin()));
-                keep_room(&mut rows);
-                drop(rows);
-                self.placed(&flight, site, Role::Led);
-                Admission::Led(flight)
-            }
-            Entry::Occupied(row) => {
-                let flight = row.get().0.clone();
-                drop(rows);
-                let mut seeker = Leading { key, same, work };
-                self.seek(options, hash, site, kind, flight, &mut seeker)
-            }
-        };
-        if let Admission::Led(flight) = &admission {
-            // The clock first: where there is none, nothing is begun.
-            let begun = options.timeout.map(clock).transpose().and_then(|clock| {
-                if let Some(clock) = clock {
-                    flight.core().set_clock(clock);
-                }
-                work.begin(flight)
-            });
-            if let Err(payload) = begun {
-                let error = wreck(flight, payload);
-                within(flight, || {
-                    flight.unload(true);
-                    flight.tell_landing::<V>(&**self, &Err(error.clone()));
-                });
-                flight.land::<V>(Err(error.clone()), &**self, true);
-                // With it goes the key, and what went wrong is told.
-                quietly(|| drop(admission));
-                return Admission::Refused(error);
-            }
+        if let Some(flight) = self.alike(&mut rows, hash, site, kind) {
+            drop(rows);
+            let mut seeker = Leading { key, same, cargo: Some(cargo) };
+            return self.seek(options, hash, site, kind, flight, &mut seeker);
         }
-        admission
+        let key = key.take().expect("kept until there is a stake");
+        let launched = cargo().launch(hash, site, self.log(hash), key);
+        self.enter(options, rows, launched, site)
+    }
+
+    /// Some flight that a call may be looking for.
+    #[inline(always)]
+    fn alike(&self, rows: &mut Table, hash: u64, site: Site, kind: fn() -> Kind) -> Option<Hold> {
+        rows.find(hash, |flight| is_alike(flight, site, kind)).cloned()
     }
 
     /// `flight` was alike when it was looked at: is it the one, and if not, which is?
@@ -343,7 +282,7 @@ impl Registry {
         options: &Options,
         hash: u64,
         site: Site,
-        kind: Kind,
+        kind: fn() -> Kind,
         mut flight: Hold,
         seeker: &mut dyn Seeker,
     ) -> Admission {
@@ -369,47 +308,38 @@ impl Registry {
             flight = if let Some(queued) = passed.queue.pop() {
                 queued
             } else {
-                let rows = self.shard(hash);
-                if let Some(next) = passed.next(&rows, |row| row.is_alike(hash, site, kind), hash) {
+                let mut rows = self.shard(hash);
+                let next = passed.next(&mut rows, |flight| is_alike(flight, site, kind), hash);
+                if let Some(next) = next {
                     next
                 } else {
-                    let spec = self.spec(options, hash, site);
-                    let Some(flight) = seeker.launch(spec) else { return Admission::Absent };
-                    return self.enter(rows, flight, passed.dead.as_ref());
+                    let launched = seeker.launch(hash, site, self.log(hash));
+                    let Some(launched) = launched else { return Admission::Absent };
+                    // In the place of the one that is over, if that still has its.
+                    let old = passed.dead.as_ref().and_then(|dead| rows.remove(dead));
+                    let admission = self.enter(options, rows, launched, site);
+                    quietly(|| drop(old));
+                    return admission;
                 }
             };
         }
     }
 
-    #[inline]
-    fn spec(self: &Arc<Self>, options: &Options, hash: u64, site: Site) -> Spec {
-        let mut lift = if options.detached { Lift::here() } else { None };
-        if let Some(lift) = &mut lift {
-            lift.equip(|| Arc::clone(self) as Arc<dyn Rows>);
+    /// Gives a flight that has just been made its row.
+    #[inline(always)]
+    fn enter(
+        self: &Arc<Self>,
+        options: &Options,
+        mut rows: Shut<'_>,
+        (flight, row): (Hold, Row),
+        site: Site,
+    ) -> Admission {
+        if options.detached {
+            // Under two locks, one of which nobody else can know.
+            flight.core().detach(|| Arc::clone(self) as Arc<dyn Rows>);
         }
-        Spec { hash, site, detached: options.detached, lift, log: self.log(hash) }
-    }
-
-    /// Gives a flight that has just been made a row: that of `dead`, if it is still there.
-    fn enter(&self, mut rows: Shut<'_>, mut flight: Hold, dead: Option<&Hold>) -> Admission {
-        let Core { hash, site, .. } = *flight.core();
-        let row = Row(flight.twin());
-        let old = match dead {
-            None => None,
-            Some(dead) => rows.find_mut(hash, |row| same(dead, &row.0)),
-        };
-        let old = match old {
-            Some(old) => Some(mem::replace(old, row)),
-            None => {
-                rows.insert_unique(hash, row, Row::hash);
-                keep_room(&mut rows);
-                None
-            }
-        };
+        rows.insert(row);
         drop(rows);
-        if old.is_some() {
-            quietly(|| drop(old));
-        }
         self.placed(&flight, site, Role::Led);
         Admission::Led(flight)
     }
@@ -425,6 +355,7 @@ impl Registry {
     }
 
     /// Tells that a call has a place.
+    #[inline(always)]
     fn placed(&self, flight: &Hold, site: Site, role: Role) {
         if FlightSpan::IS_ON && role == Role::Led {
             quietly(|| flight.core().set_span(FlightSpan::open(flight.core())));
@@ -439,9 +370,9 @@ impl Registry {
         let hash = self.hash_with(|hasher| key.hash(hasher));
         let alike: Vec<_> = self
             .shard(hash)
-            .iter_hash(hash)
-            .filter(|row| row.hash() == hash && row.0.kind().key == TypeId::of::<K>())
-            .map(|row| row.0.clone())
+            .with_hash(hash)
+            .filter(|flight| flight.kind().key == TypeId::of::<K>())
+            .cloned()
             .collect();
         alike.into_iter().filter(move |flight| flight.key().downcast_ref() == Some(key))
     }
@@ -477,16 +408,8 @@ impl Rows for Registry {
         self.hooks.as_deref()
     }
 
-    fn free(&self, flight: &Hold) -> Option<Hold> {
-        let hash = flight.core().hash;
-        let mut rows = self.shard(hash);
+    fn free(&self, flight: &Hold) -> Option<Row> {
         // There is none if it was forgotten, or taken over.
-        let entry = rows.find_entry(hash, |row| same(&row.0, flight)).ok()?;
-        let (row, _) = entry.remove();
-        if rows.capacity() > SMALL && rows.len() < rows.capacity() / 8 {
-            let room = rows.len() * 2;
-            rows.shrink_to(room, Row::hash);
-        }
-        Some(row.0)
+        self.shard(flight.core().hash).remove(flight)
     }
 }

@@ -373,7 +373,7 @@ fn a_wrapped_function_that_panics_as_it_is_dropped_costs_its_last_call_alone() {
     });
     let mut call = ByHand::new(wrapped(7));
     drop(wrapped);
-    // The call leads by now, and has yet to be polled as the leader.
+    // The flight has landed by now.
     assert_eq!(panics(|| call.poll()), "touched at Drop");
     drop(call);
     assert_eq!(reducer.in_flight(), 0);

@@ -26,7 +26,7 @@ use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll};
 
-use super::{Core, Hold, Hull, Hulled, Rows, Spec, step};
+use super::{Core, Hold, Hull, Hulled, Log, Row, Rows, Site, step};
 use crate::key::Same;
 use crate::sync::UnsafeCell;
 
@@ -63,6 +63,8 @@ pub(super) struct Kit {
     berth: usize,
     /// The hull of a flight.
     pub(super) hull: unsafe fn(*mut Core) -> *mut dyn Hulled,
+    /// Drops the hull of a flight.
+    drop_hull: unsafe fn(*mut Core),
     /// As [`step`].
     pub(super) step: Step,
     /// Polls the work that lies there, and writes what comes of it over a `Poll` of its output.
@@ -96,6 +98,7 @@ where
         id: TypeId::of::<F>,
         berth: offset_of!(Self, work),
         hull: hull::<K, V, S>,
+        drop_hull: drop_hull::<K, V, S>,
         step: step::<V>,
         poll: poll::<F>,
         load: load::<F>,
@@ -113,6 +116,12 @@ where
     S: Same<K>,
 {
     core.cast::<Hull<K, V, S>>()
+}
+
+/// See [`Kit`].
+unsafe fn drop_hull<K, V, S>(core: *mut Core) {
+    // SAFETY: the core begins such a hull, which is not used after this.
+    unsafe { ptr::drop_in_place(core.cast::<Hull<K, V, S>>()) };
 }
 
 /// See [`Kit`].
@@ -191,26 +200,26 @@ where
         unsafe { Self::of::<F>(ptr::null_mut()) }
     }
 
-    /// A flight whose leader is in the seat, with the work aboard, or to board yet. Runs no user code.
-    #[inline]
-    pub(crate) fn launch(self, spec: &mut Spec, key: K) -> Hold {
+    /// A flight whose leader is in the seat, with the work aboard, or to board yet; and its row. Runs no user code.
+    #[inline(always)]
+    pub(crate) fn launch(self, hash: u64, site: Site, log: Log, key: K) -> (Hold, Row) {
         let kit = self.kit;
         // First the memory: what is made after that is made where it stays.
         let flight = allocate(kit.whole);
         // SAFETY: the kit is of these types, so there is room for each. The hull is `repr(C)` and begins with its
         // core.
         unsafe {
-            let core = Core::new(spec, kit, !self.work.is_null());
+            let core = Core::new(hash, site, log, kit, !self.work.is_null());
             flight.cast::<Hull<K, V, S>>().write(Hull::new(core, key));
             self.unload(flight.byte_add(kit.berth));
-            Hold::of(flight.cast())
+            Hold::both(flight.cast())
         }
     }
 }
 
 impl<K, V, S> Cargo<'_, K, V, S> {
     /// All of it, for another hand.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self) -> Self {
         let work = mem::replace(&mut self.work, ptr::null_mut());
         Self { work, ..*self }
@@ -230,7 +239,7 @@ impl<K, V, S> Cargo<'_, K, V, S> {
     ///
     /// # Safety
     /// If there is one, there is room for it.
-    #[inline]
+    #[inline(always)]
     unsafe fn unload(self, place: *mut ()) {
         let cargo = ManuallyDrop::new(self);
         if cargo.work.is_null() {
@@ -375,12 +384,12 @@ impl Hold {
         /// What goes even if what is before it panics.
         struct Rest(*mut Core, &'static Kit);
         impl Drop for Rest {
-            #[inline]
+            #[inline(always)]
             fn drop(&mut self) {
                 /// See above.
                 struct Memory(*mut (), Layout);
                 impl Drop for Memory {
-                    #[inline]
+                    #[inline(always)]
                     fn drop(&mut self) {
                         // SAFETY: `launch` allocated it.
                         unsafe { deallocate(self.0, self.1) };
@@ -388,7 +397,7 @@ impl Hold {
                 }
                 let _memory = Memory(self.0.cast(), self.1.whole);
                 // SAFETY: nobody else is there.
-                unsafe { ptr::drop_in_place((self.1.hull)(self.0)) };
+                unsafe { (self.1.drop_hull)(self.0) };
             }
         }
         let _rest = Rest(self.as_ptr(), self.core().kit);

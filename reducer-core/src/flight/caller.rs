@@ -49,8 +49,8 @@ pin_project! {
 }
 
 /// The stake of a leader that has not been polled. It comes from the registry with the seat.
-pub(crate) struct Led<R: HoldsRows> {
-    // `None` once another has the stake.
+pub(crate) struct Led<R: HoldsRows, V> {
+    // `None` once another has the stake, or it is given up.
     flight: Option<Hold>,
     rows: R,
     // Not while a `Seat` has it, which gives it up itself if the poll unwinds.
@@ -58,43 +58,53 @@ pub(crate) struct Led<R: HoldsRows> {
     // There is an outcome, and nothing to be left: the state may not say so (`Hold::land`).
     is_over: bool,
     link: Link,
+    value: PhantomData<fn() -> V>,
 }
 
-impl<R: HoldsRows> Led<R> {
+impl<R: HoldsRows, V> Led<R, V> {
+    /// Of a flight of such values.
+    #[inline(always)]
     pub(crate) fn new(flight: Hold, rows: R) -> Self {
-        let link = Link::default();
-        Self { flight: Some(flight), rows, in_seat: true, is_over: false, link }
+        let (flight, link) = (Some(flight), Link::default());
+        Self { flight, rows, in_seat: true, is_over: false, link, value: PhantomData }
     }
 }
 
-impl<R: HoldsRows + Clone> Led<R> {
+impl<R: HoldsRows + Clone, V: Clone + 'static> Led<R, V> {
     /// The first poll, which for most calls is the only one: nothing is made ready for another. If there will be
     /// one, here is who waits for it, to be put where it stays and then told to `settle`.
+    ///
+    /// It begins with `first`, in the flight's name: what that calls is called from inside, and if it panics, so has
+    /// the work.
     #[inline(always)]
-    pub(crate) fn poll<V>(mut self) -> Result<Outcome<V>, Waiting<R, V>>
-    where
-        V: Clone + 'static,
-    {
+    pub(crate) fn poll(
+        mut self,
+        first: impl FnOnce(&Hold),
+    ) -> Result<Outcome<V>, Waiting<R, V>> {
         let flight = self.flight.as_ref().expect("it is polled once");
         let mut span = WaitSpan::open(flight.core(), Stake::Leader);
-        let mut mine = None;
-        {
+        let begun = {
             let _entered = span.enter(flight.core());
             if let Err(ring) = self.link.refresh(flight) {
                 return Ok(Err(ReduceError::Reentrant(ring)));
             }
             self.in_seat = false;
-            match Seat::new(flight, self.rows.rows()).drive(Some(&mut mine), None) {
-                // It is the waiter's from here, or given up.
-                Some(seat) => {
-                    seat.keep();
-                    self.in_seat = true;
+            let timeout = self.rows.timeout();
+            let begun = Seat::new(flight, self.rows.rows()).begin(|flight| {
+                // The clock first: where there is none, nothing is begun.
+                if let Some(timeout) = timeout {
+                    flight.core().set_clock(timeout);
                 }
-                None => self.is_over = true,
-            }
-        }
-        if self.is_over {
-            return Ok(mine.unwrap_or_else(|| flight.landed()));
+                first(flight);
+            });
+            // It is the waiter's from here.
+            begun.map_err(Seat::keep)
+        };
+        if let Ok(outcome) = begun {
+            self.is_over = true;
+            let outcome = outcome.unwrap_or_else(|| flight.landed());
+            self.let_go();
+            return Ok(outcome);
         }
         Err(Waiting {
             flight: self.flight.take(),
@@ -111,20 +121,35 @@ impl<R: HoldsRows + Clone> Led<R> {
     }
 }
 
-impl<R: HoldsRows> Drop for Led<R> {
-    #[inline]
-    fn drop(&mut self) {
-        let Some(flight) = self.flight.take() else { return };
-        if !self.is_over {
+impl<R: HoldsRows, V> Led<R, V> {
+    /// With the last caller go the key and the outcome.
+    #[inline(always)]
+    fn let_go(&mut self) {
+        let flight = self.flight.take();
+        quietly(|| {
+            if let Some(flight) = flight {
+                self.link.cut(&flight);
+            }
+        });
+    }
+
+    #[cold]
+    fn leave(&mut self) {
+        if let (Some(flight), false) = (&self.flight, self.is_over) {
             let waiter = pin!(Waiter::new());
             let (rows, waiter) = (self.rows.rows(), waiter.as_ref());
-            phase::leave(&flight, rows, waiter, Stake::Leader, self.in_seat);
+            phase::leave(flight, rows, waiter, Stake::Leader, self.in_seat);
         }
-        // With the last caller go the key and the outcome.
-        quietly(|| {
-            self.link.cut(&flight);
-            drop(flight);
-        });
+        self.let_go();
+    }
+}
+
+impl<R: HoldsRows, V> Drop for Led<R, V> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.flight.is_some() {
+            self.leave();
+        }
     }
 }
 

@@ -13,16 +13,17 @@ use std::mem::{self, ManuallyDrop};
 use std::process::abort;
 use std::ptr::{self, NonNull};
 
-use super::{Core, Hulled};
+use super::{Core, Hulled, Row};
 use crate::sync::{AtomicUsize, Ordering};
 
 /// How often a flight is held.
 pub(super) struct Count(AtomicUsize);
 
 impl Count {
-    /// By who makes the flight.
-    pub(super) fn one() -> Self {
-        Self(AtomicUsize::new(1))
+    /// By who makes the flight: for the leader, and the row.
+    #[inline(always)]
+    pub(super) fn two() -> Self {
+        Self(AtomicUsize::new(2))
     }
 }
 
@@ -35,22 +36,25 @@ unsafe impl Send for Hold {}
 unsafe impl Sync for Hold {}
 
 impl Hold {
-    /// The only hold on a flight, whose core counts one.
+    /// The holds on a flight that has just been made, whose core counts two.
     ///
     /// # Safety
     /// `flight` begins with its core, whose kit is the one that it was allocated by.
-    pub(super) unsafe fn of(flight: *mut Core) -> Self {
+    #[inline(always)]
+    pub(super) unsafe fn both(flight: *mut Core) -> (Self, Row) {
         // A pointer to all of the flight, not only to the core.
         // SAFETY: it was allocated, so not null.
-        Self(unsafe { NonNull::new_unchecked(flight) })
+        let flight = unsafe { NonNull::new_unchecked(flight) };
+        (Self(flight), Row(Self(flight)))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn core(&self) -> &Core {
         // SAFETY: the flight lives for as long as it is held.
         unsafe { self.0.as_ref() }
     }
 
+    #[inline(always)]
     pub(super) fn as_ptr(&self) -> *mut Core {
         self.0.as_ptr()
     }
@@ -67,24 +71,12 @@ impl Hold {
         self.0.as_ptr().cast()
     }
 
-    /// A second hold on a flight that has just been made. As `clone`, without an atomic operation: nobody else has
-    /// a hold to count up or down.
-    #[inline]
-    pub(crate) fn twin(&mut self) -> Self {
-        if !self.is_last() {
-            return self.clone();
-        }
-        // Relaxed: whoever gets a hold gets it through a lock.
-        self.core().count.0.store(2, Ordering::Relaxed);
-        Self(self.0)
-    }
-
     /// Drops `other`, a hold on the same flight. If these two are all there are, that needs no atomic operation
     /// either.
     ///
     /// # Safety
     /// No other thread uses `self` meanwhile.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn absorb(&self, other: Self) {
         debug_assert!(same(self, &other), "a hold on another flight");
         // Acquire, as in `is_last`.
@@ -97,7 +89,7 @@ impl Hold {
 
     /// Whether nobody else holds the flight: no caller, no row, no waker, no edge. Then it stays so until this
     /// one is cloned, and all that they did has happened.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_last(&self) -> bool {
         // Acquire: pairs with the Release of who dropped theirs.
         self.core().count.0.load(Ordering::Acquire) == 1
@@ -130,7 +122,7 @@ impl Clone for Hold {
 }
 
 impl Drop for Hold {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if !self.is_last() {
             // Release: what was done with the flight comes before its end.

@@ -31,6 +31,7 @@ use std::any::{Any, TypeId, type_name};
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::fn_addr_eq;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -44,6 +45,7 @@ mod host;
 mod log;
 mod phase;
 mod ring;
+mod row;
 mod trace;
 mod waiters;
 mod waker;
@@ -53,10 +55,10 @@ pub(crate) use caller::{Led, Waiting};
 pub(crate) use hold::{Hold, same};
 #[cfg(all(feature = "tokio", not(loom)))]
 pub(crate) use host::require_runtime;
-pub(crate) use host::{Deadline, Lift};
 pub(crate) use log::Log;
 pub(crate) use phase::{Core, Join, Stake};
 pub(crate) use ring::{Link, waits_on_us, within};
+pub(crate) use row::{Chain, Row};
 
 use crate::error::{Cancelled, Panicked, ReduceError, TimedOut, message_of};
 use crate::hooks::{AllHooks, Call, End, Told, shown};
@@ -69,34 +71,43 @@ pub(crate) type Outcome<V> = Result<V, ReduceError>;
 
 /// Which function a flight belongs to. Flights of different sites never meet.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Site {
-    /// Any call by hand: there the key alone decides. With the name of what was to be run, for people.
-    Open(fn() -> &'static str),
-    /// A function under the attribute, or one instantiation of it. The pointer, and not what it points
-    /// to, for every flight carries one.
-    Function(fn() -> SiteId),
-    /// One `wrap`.
-    Wrap(u32, fn() -> &'static str),
+pub(crate) struct Site {
+    /// What it is. A pointer, and not what it points to, for every flight has one.
+    id: fn() -> SiteId,
+    /// Of one `wrap`, its number; 0 of anything else.
+    wrap: u32,
 }
 
-/// A type that stands for one function, and the type's name.
-pub(crate) type SiteId = (TypeId, &'static str);
+/// A type that stands for one function, unless any call by hand is meant: there the key alone decides. And the name of
+/// what was to be run, for people.
+type SiteId = (Option<TypeId>, &'static str);
 
 impl Site {
-    /// The path of the function, or of that which made the work.
-    pub(crate) fn function(self) -> &'static str {
-        path_of(match self {
-            Self::Open(name) | Self::Wrap(_, name) => name(),
-            Self::Function(id) => id().1,
-        })
+    /// Any call by hand: with work of an `F`, this one.
+    pub(crate) fn open<F: ?Sized>() -> Self {
+        Self { id: || (None, type_name::<F>()), wrap: 0 }
+    }
+
+    /// The function under the attribute, or one instantiation of it, that the type `C` stands for.
+    pub(crate) fn of<C: 'static>() -> Self {
+        Self { id: || (Some(TypeId::of::<C>()), type_name::<C>()), wrap: 0 }
     }
 
     /// Of one more `wrap` of an `F`.
     pub(crate) fn next_wrap<F>() -> Self {
-        static WRAPS: AtomicU64 = AtomicU64::new(0);
+        static WRAPS: AtomicU64 = AtomicU64::new(1);
         // Relaxed: only that no two are equal matters.
         let wrap = u32::try_from(WRAPS.fetch_add(1, Ordering::Relaxed));
-        Self::Wrap(wrap.expect("no program wraps four billion functions"), type_name::<F>)
+        Self { wrap: wrap.expect("no program wraps four billion functions"), ..Self::open::<F>() }
+    }
+
+    /// The path of the function, or of that which made the work.
+    pub(crate) fn function(self) -> &'static str {
+        path_of((self.id)().1)
+    }
+
+    fn is_function(self) -> bool {
+        (self.id)().0.is_some()
     }
 }
 
@@ -110,20 +121,12 @@ pub(crate) fn path_of(type_name: &'static str) -> &'static str {
     path
 }
 
-/// Of the function that the type `C` stands for.
-pub(crate) fn site_id<C: 'static>() -> SiteId {
-    (TypeId::of::<C>(), type_name::<C>())
-}
-
 impl PartialEq for Site {
+    #[inline(always)]
     fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Open(_), Self::Open(_)) => true,
-            // One function may have several addresses, and share one with its like: the type decides.
-            (Self::Function(a), Self::Function(b)) => a().0 == b().0,
-            (Self::Wrap(a, _), Self::Wrap(b, _)) => a == b,
-            _ => false,
-        }
+        // One function may have several addresses, and share one with its like: the type decides.
+        self.wrap == other.wrap
+            && (fn_addr_eq(self.id, other.id) || (self.id)().0 == (other.id)().0)
     }
 }
 
@@ -142,9 +145,9 @@ impl Kind {
 
 /// The table that a flight has its row in.
 pub(crate) trait Rows: Send + Sync {
-    /// Takes the row of this very flight out, if it is still there, and gives its hold.
+    /// Takes the row of this very flight out, if it is still there.
     #[must_use]
-    fn free(&self, flight: &Hold) -> Option<Hold>;
+    fn free(&self, flight: &Hold) -> Option<Row>;
     /// Another hold on the same table.
     fn share(&self) -> Arc<dyn Rows>;
     /// Who is to be told, if anybody.
@@ -154,6 +157,8 @@ pub(crate) trait Rows: Send + Sync {
 /// Whoever keeps the table alive for a caller, by reference or by share.
 pub(crate) trait HoldsRows {
     fn rows(&self) -> &dyn Rows;
+    /// How long a flight may take that is led by this caller.
+    fn timeout(&self) -> Option<Duration>;
 }
 
 /// What a flight has whatever its work.
@@ -164,15 +169,6 @@ pub(crate) trait Hulled: Send + Sync {
     fn place(&self) -> &dyn Any;
     fn types(&self) -> (&'static str, &'static str);
     fn show_key(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
-}
-
-/// What a flight is made with, whatever its types.
-pub(crate) struct Spec {
-    pub(crate) hash: u64,
-    pub(crate) site: Site,
-    pub(crate) detached: bool,
-    pub(crate) lift: Option<Lift>,
-    pub(crate) log: Log,
 }
 
 /// A flight but for its work, which is behind it: `berth.rs`.
@@ -296,6 +292,7 @@ impl Hold {
 
     /// Ends the flight, whose work is gone by now or never was. By who has the seat. Gives the outcome back
     /// if the driver, a caller, is the only one to want it.
+    #[inline(always)]
     #[allow(unsafe_code, reason = "spares the lone flight an atomic operation: hold.rs")]
     pub(crate) fn land<V: 'static>(
         &self,
@@ -305,12 +302,20 @@ impl Hold {
     ) -> Option<Outcome<V>> {
         if let Some(row) = rows.free(self) {
             // SAFETY: a hold lies in a future that is being polled, or on this stack.
-            unsafe { self.absorb(row) };
+            unsafe { self.absorb(row.into_hold()) };
         }
         if driver_is_caller && self.is_last() {
             // Nobody ever saw the flight, or they are gone: there is nobody to tell, and no state to change.
             return Some(outcome);
         }
+        self.land_among_others(outcome, driver_is_caller)
+    }
+
+    fn land_among_others<V: 'static>(
+        &self,
+        outcome: Outcome<V>,
+        driver_is_caller: bool,
+    ) -> Option<Outcome<V>> {
         let mut outcome = Some(outcome);
         phase::land(self, driver_is_caller, || {
             if let Some(outcome) = outcome.take() {
@@ -356,9 +361,10 @@ impl Told for InFlight<'_> {
 }
 
 pub(crate) fn describe(site: Site, key: &str, value: &str) -> String {
-    match site {
-        Site::Function(_) => format!("`{}`", site.function()),
-        Site::Open(_) | Site::Wrap(..) => format!("the call of `{value}` keyed by `{key}`"),
+    if site.is_function() {
+        format!("`{}`", site.function())
+    } else {
+        format!("the call of `{value}` keyed by `{key}`")
     }
 }
 
@@ -377,47 +383,75 @@ fn stranded(flight: &Hold, payload: Box<dyn Any + Send>) -> ReduceError {
     ReduceError::Cancelled(Cancelled::new(flight.describe(), reason))
 }
 
-/// Polls the work, then the clock. By who has the seat. `mine` is an `Option<Outcome<V>>`, filled if the driver turns
-/// out to be the only caller.
+/// Polls the work, then the clock, with `first` before them. By who has the seat. `None` if nothing has come of it yet. An
+/// outcome has been told to the hooks, and the work is gone; but the flight has not landed.
+#[inline(always)]
 #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
-fn step<V: 'static>(
+fn run<V: 'static>(
     flight: &Hold,
     cx: &mut Context<'_>,
     rows: &dyn Rows,
-    mine: Option<&mut dyn Any>,
-) -> Poll<()> {
-    let landing = within(flight, || {
+    first: impl FnOnce(),
+) -> Option<Outcome<V>> {
+    within(flight, || {
         let span = flight.core().span();
         let mut polled = Poll::Pending;
         let run = catch_unwind(AssertUnwindSafe(|| {
             let _entered = span.enter();
-            // SAFETY: the caller has the seat. This is a function of the flight's kit, which is for such a value.
+            first();
+            // SAFETY: the caller has the seat, and a flight of such values.
             unsafe { flight.poll_work::<V>(cx, &mut polled) }
         }));
         let outcome = match (run, polled) {
             (Ok(()), Poll::Ready(value)) => Ok(value),
-            (Ok(()), Poll::Pending) => match flight.core().poll_clock(cx) {
-                None => return None,
-                Some(Ok(limit)) => {
-                    Err(ReduceError::TimedOut(TimedOut::new(flight.describe(), limit)))
+            (Ok(()), Poll::Pending) => {
+                if !flight.core().has_clock() {
+                    return None;
                 }
-                Some(Err(payload)) => Err(stranded(flight, payload)),
-            },
-            // It was done; its destructor was not. The panic hook has reported it.
-            (Err(payload), Poll::Ready(value)) => {
-                quietly(|| drop(payload));
-                Ok(value)
+                Err(time_is_over(flight, cx)?)
             }
-            (Err(payload), Poll::Pending) => Err(wreck(flight, payload)),
+            (Err(payload), polled) => unwound(flight, payload, polled),
         };
         // Still in the air: a destructor that calls for its own key is told so, not left waiting.
         flight.unload(outcome.is_err());
         // So is a hook.
         flight.tell_landing(rows, &outcome);
         Some(outcome)
-    });
-    // But whoever is woken by the landing is not inside of it.
-    let Some(outcome) = landing else { return Poll::Pending };
+    })
+}
+
+/// What becomes of the flight if its time is over.
+#[cold]
+fn time_is_over(flight: &Hold, cx: &mut Context<'_>) -> Option<ReduceError> {
+    Some(match flight.core().poll_clock(cx)? {
+        Ok(limit) => ReduceError::TimedOut(TimedOut::new(flight.describe(), limit)),
+        Err(payload) => stranded(flight, payload),
+    })
+}
+
+/// What becomes of it if the poll panicked.
+#[cold]
+fn unwound<V>(flight: &Hold, payload: Box<dyn Any + Send>, polled: Poll<V>) -> Outcome<V> {
+    match polled {
+        // It was done; its destructor was not. The panic hook has reported it.
+        Poll::Ready(value) => {
+            quietly(|| drop(payload));
+            Ok(value)
+        }
+        Poll::Pending => Err(wreck(flight, payload)),
+    }
+}
+
+/// Polls the work, and lands the flight if something came of it. By who has the seat. `mine` is an `Option<Outcome<V>>`,
+/// filled if the driver turns out to be the only caller.
+fn step<V: 'static>(
+    flight: &Hold,
+    cx: &mut Context<'_>,
+    rows: &dyn Rows,
+    mine: Option<&mut dyn Any>,
+) -> Poll<()> {
+    // Whoever is woken by the landing is not inside of the flight any more.
+    let Some(outcome) = run::<V>(flight, cx, rows, || ()) else { return Poll::Pending };
     let left = flight.land(outcome, rows, mine.is_some());
     match mine.and_then(|mine| mine.downcast_mut::<Option<Outcome<V>>>()) {
         Some(mine) => *mine = left,
@@ -428,9 +462,15 @@ fn step<V: 'static>(
 
 /// Runs what may panic where no caller is to blame: a destructor, a waker. The panic hook has reported
 /// it; it goes no further.
+#[inline(always)]
 pub(crate) fn quietly(act: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(act)) {
-        // A payload's destructor may panic in its turn.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        forget_panic(payload);
     }
+}
+
+#[cold]
+fn forget_panic(payload: Box<dyn Any + Send>) {
+    // A payload's destructor may panic in its turn.
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
 }

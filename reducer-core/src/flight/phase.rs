@@ -4,7 +4,8 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::mem;
+use std::mem::{self, ManuallyDrop};
+use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use super::log::Log;
 use super::trace::FlightSpan;
 use super::waiters::{Side, Waiter, Waiters};
 use super::waker;
-use super::{Hold, Rows, Site, Spec, quietly, ring};
+use super::row::Next;
+use super::{Hold, Outcome, Rows, Site, quietly, ring, run};
 use crate::sync::{Mutex, MutexGuard};
 
 /// How many wake-ups a shared flight may spend on callers that then find nothing to do, before it moves
@@ -51,6 +53,7 @@ pub(crate) enum Stake {
 /// The part of a flight that does not depend on its types.
 pub(crate) struct Core {
     pub(super) count: Count,
+    pub(super) next: Next,
     pub(super) kit: &'static Kit,
     pub(crate) hash: u64,
     pub(crate) site: Site,
@@ -58,7 +61,7 @@ pub(crate) struct Core {
     state: Mutex<State>,
     /// Whether there is work in its place.
     pub(super) aboard: Seated<bool>,
-    clock: Seated<Option<Box<Deadline>>>,
+    clock: Seated<Seldom<Box<Deadline>>>,
 }
 
 pub(crate) struct State {
@@ -83,8 +86,48 @@ pub(crate) struct State {
     spent: u8,
     pub(super) waiters: Waiters,
     span: FlightSpan,
-    lift: Option<Lift>,
-    more: Option<Box<More>>,
+    lift: Seldom<Lift>,
+    more: Seldom<Box<More>>,
+}
+
+/// An `Option` that is `None` as a rule: then its end takes no call.
+struct Seldom<T>(ManuallyDrop<Option<T>>);
+
+impl<T> Seldom<T> {
+    #[inline(always)]
+    fn none() -> Self {
+        Self(ManuallyDrop::new(None))
+    }
+}
+
+impl<T> Deref for Seldom<T> {
+    type Target = Option<T>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Option<T> {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Seldom<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Option<T> {
+        &mut self.0
+    }
+}
+
+impl<T> Drop for Seldom<T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        #[cold]
+        #[inline(never)]
+        fn end<T>(place: &mut Option<T>) {
+            *place = None;
+        }
+        if self.is_some() {
+            end(&mut self.0);
+        }
+    }
 }
 
 /// What most flights have none of, and no room for.
@@ -119,12 +162,18 @@ pub(crate) enum Turn {
 impl Core {
     /// The core of a flight with its leader in the seat.
     #[inline(always)]
-    pub(super) fn new(spec: &mut Spec, kit: &'static Kit, aboard: bool) -> Self {
+    pub(super) fn new(
+        hash: u64,
+        site: Site,
+        log: Log,
+        kit: &'static Kit,
+        aboard: bool,
+    ) -> Self {
         let state = State {
             phase: Phase::Flying,
             seated: true,
             notified: false,
-            detached: spec.detached,
+            detached: false,
             hosted: false,
             orphaned: false,
             leader: true,
@@ -134,19 +183,28 @@ impl Core {
             spent: 0,
             waiters: Waiters::new(),
             span: FlightSpan::default(),
-            lift: spec.lift.take(),
-            more: None,
+            lift: Seldom::none(),
+            more: Seldom::none(),
         };
         Self {
-            count: Count::one(),
+            count: Count::two(),
+            next: Next::new(),
             kit,
-            hash: spec.hash,
-            site: spec.site,
-            log: spec.log,
+            hash,
+            site,
+            log,
             state: Mutex::new(state),
             aboard: Seated::new(aboard),
-            clock: Seated::new(None),
+            clock: Seated::new(Seldom::none()),
         }
+    }
+
+    /// From now on the work goes on when nobody waits for it, where we are. By the leader, before it is polled.
+    #[cold]
+    pub(crate) fn detach(&self, rows: impl FnOnce() -> Arc<dyn Rows>) {
+        let mut state = self.lock();
+        state.detached = true;
+        state.note_runtime(rows);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -264,7 +322,7 @@ impl Core {
 
     #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
     fn ask_clock(&self, cx: &mut Context<'_>) -> Option<Result<Duration, Box<dyn Any + Send>>> {
-        let ask = |clock: &mut Option<Box<Deadline>>| match Pin::new(clock.as_mut()?).poll(cx) {
+        let ask = |clock: &mut Seldom<Box<Deadline>>| match Pin::new(clock.as_mut()?).poll(cx) {
             Poll::Ready(limit) => Some(limit),
             Poll::Pending => None,
         };
@@ -275,11 +333,13 @@ impl Core {
         }
     }
 
-    /// Gives the flight its time. By the leader, before it is polled.
+    /// Gives the flight its time, from now. By who has the seat. tokio panics where a runtime has no clock.
+    #[cold]
     #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
-    pub(crate) fn set_clock(&self, clock: Box<Deadline>) {
-        // SAFETY: a flight is made with its leader in the seat.
-        unsafe { self.clock.with(|place| *place = Some(clock)) };
+    pub(super) fn set_clock(&self, timeout: Duration) {
+        let clock = Box::new(Deadline::after(timeout));
+        // SAFETY: the caller has the seat.
+        unsafe { self.clock.with(|place| **place = Some(clock)) };
     }
 
     /// By who has the seat.
@@ -294,7 +354,7 @@ impl Core {
     #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
     pub(super) fn stop_clock(&self) {
         // SAFETY: the caller has the seat.
-        drop(unsafe { self.clock.with(Option::take) });
+        drop(unsafe { self.clock.with(|clock| clock.take()) });
     }
 
     /// The flight's own task is polled.
@@ -347,7 +407,7 @@ impl State {
     fn note_runtime(&mut self, rows: impl FnOnce() -> Arc<dyn Rows>) -> bool {
         let first = self.lift.is_none();
         if first {
-            self.lift = Lift::here();
+            *self.lift = Lift::here();
         }
         let may_move = self.callers() > 1 || self.detached;
         if let Some(lift) = self.lift.as_mut().filter(|_| may_move) {
@@ -376,7 +436,7 @@ impl State {
     /// The queue for a caller that is polled here and now. One that parks its thread in between may park
     /// the very thread that the flight's task needs: no task serves it.
     fn side(&self, parks: bool) -> Side {
-        match &self.lift {
+        match &*self.lift {
             Some(lift) if !parks && lift.leads_here() => Side::Native,
             _ => Side::Foreign,
         }
@@ -402,7 +462,7 @@ impl State {
         }
         // One of them will drive.
         let wasted = calls.native.saturating_sub(1);
-        match &self.lift {
+        match &*self.lift {
             Some(lift) if u32::from(self.spent) + wasted > u32::from(RENT) => {
                 calls.lift = Some(lift.clone());
                 calls.native = 0;
@@ -468,6 +528,25 @@ impl<'a> Seat<'a> {
     /// For the one whom `turn` told to drive, or who leads and has not been polled yet.
     pub(crate) fn new(flight: &'a Hold, rows: &'a dyn Rows) -> Self {
         Self { flight, rows }
+    }
+
+    /// The first poll of the work, by its leader, with `first` before it. The outcome is there if it has come to one,
+    /// the flight has landed, and nobody else wants it; with the flight the seat is gone.
+    #[inline(always)]
+    pub(crate) fn begin<V: 'static>(
+        self,
+        first: impl FnOnce(&Hold),
+    ) -> Result<Option<Outcome<V>>, Self> {
+        let waker = waker::waker(self.flight);
+        let mut cx = Context::from_waker(waker.get());
+        match run::<V>(self.flight, &mut cx, self.rows, || first(self.flight)) {
+            None => Err(self),
+            Some(outcome) => {
+                let left = self.flight.land(outcome, self.rows, true);
+                mem::forget(self);
+                Ok(left)
+            }
+        }
     }
 
     /// Polls the work. `None` when it is ready: the flight has landed, and with it the seat is gone.
@@ -692,7 +771,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::{Join, Log, Rows};
-    use crate::flight::{Cargo, Hold, Site, Spec};
+    use crate::flight::{Cargo, Hold, Site};
     use crate::key::ByEq;
 
     fn rows() -> Arc<dyn Rows> {
@@ -700,9 +779,8 @@ mod tests {
     }
 
     fn flight(followers: u32, joined: u32) -> Hold {
-        let (site, log) = (Site::Open(|| "test"), Log::default());
-        let mut spec = Spec { hash: 0, site, detached: false, lift: None, log };
-        let flight = Cargo::<(), (), ByEq>::later::<Pending<()>>().launch(&mut spec, ());
+        let cargo = Cargo::<(), (), ByEq>::later::<Pending<()>>();
+        let (flight, _row) = cargo.launch(0, Site::open::<()>(), Log::default(), ());
         let mut state = flight.core().lock();
         (state.followers, state.joined) = (followers, joined);
         drop(state);

@@ -1,0 +1,152 @@
+//! Rows by their hash: what a shard's lock is over.
+//!
+//! There is at most a row for each bucket on average, and a bucket for each eight at least. No user code runs here: a row
+//! that is taken out is given back, to be dropped when the lock is free.
+
+use crate::flight::{Chain, Hold, Row};
+
+/// A table gives memory back when it is larger than this and nearly empty.
+const SMALL: usize = 32;
+
+#[derive(Default)]
+pub(crate) struct Table {
+    /// As many as a power of two, or none.
+    buckets: Box<[Chain]>,
+    rows: usize,
+}
+
+impl Table {
+    pub(crate) fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// A bucket, if there is any.
+    #[inline(always)]
+    fn bucket(&mut self, hash: u64) -> Option<&mut Chain> {
+        let last = self.buckets.len().wrapping_sub(1);
+        self.buckets.get_mut(hash as usize & last)
+    }
+
+    /// A flight with this very hash.
+    #[inline(always)]
+    pub(crate) fn find(&mut self, hash: u64, is_it: impl Fn(&Hold) -> bool) -> Option<&Hold> {
+        self.bucket(hash)?.iter().find(|flight| flight.core().hash == hash && is_it(flight))
+    }
+
+    /// All of them.
+    pub(crate) fn with_hash(&mut self, hash: u64) -> impl Iterator<Item = &Hold> {
+        let rows = self.bucket(hash).into_iter().flat_map(Chain::iter);
+        rows.filter(move |flight| flight.core().hash == hash)
+    }
+
+    #[inline(always)]
+    pub(crate) fn insert(&mut self, row: Row) {
+        if self.rows == self.buckets.len() {
+            self.resize(self.rows * 2);
+        }
+        self.rows += 1;
+        let hash = row.hash();
+        self.bucket(hash).expect("there is room").push(row);
+    }
+
+    /// Takes out the row of this very flight, if it is there.
+    #[inline(always)]
+    pub(crate) fn remove(&mut self, flight: &Hold) -> Option<Row> {
+        let row = self.bucket(flight.core().hash)?.remove(flight)?;
+        self.rows -= 1;
+        let buckets = self.buckets.len();
+        if buckets > SMALL && self.rows < buckets / 8 {
+            self.resize(self.rows * 2);
+        }
+        Some(row)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn resize(&mut self, buckets: usize) {
+        let buckets = buckets.next_power_of_two().max(SMALL / 4);
+        let new = (0..buckets).map(|_| Chain::default()).collect();
+        let mut old = std::mem::replace(&mut self.buckets, new);
+        for chain in &mut old {
+            while let Some(row) = chain.pop() {
+                let hash = row.hash();
+                self.bucket(hash).expect("there is room").push(row);
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::future::Pending;
+
+    use super::{SMALL, Table};
+    use crate::flight::{Cargo, Hold, Log, Row, Site, same};
+    use crate::key::ByEq;
+
+    fn flight(hash: u64) -> (Hold, Row) {
+        let site = Site::open::<()>();
+        Cargo::<(), (), ByEq>::later::<Pending<()>>().launch(hash, site, Log::default(), ())
+    }
+
+    /// Spreads numbers as a hash does.
+    fn hash(n: u64) -> u64 {
+        n.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
+    #[test]
+    fn every_row_is_found_by_its_hash_however_many_there_are() {
+        let mut table = Table::default();
+        let mut flights = Vec::new();
+        for n in 0..1000 {
+            let (flight, row) = flight(hash(n));
+            table.insert(row);
+            flights.push(flight);
+            assert_eq!(table.len(), flights.len());
+        }
+        for (n, flight) in flights.iter().enumerate() {
+            let mut found = table.with_hash(hash(n as u64));
+            assert!(found.next().is_some_and(|found| same(found, flight)) && found.next().is_none());
+        }
+    }
+
+    #[test]
+    fn of_rows_with_one_hash_that_one_is_taken_out_that_is_meant() {
+        let mut table = Table::default();
+        let mut flights: Vec<_> = (0..5).map(|_| flight(7)).collect();
+        let (other, _unused) = flight(7);
+        let (mut kept, mut rows) = (Vec::new(), Vec::new());
+        for (flight, row) in flights.drain(..) {
+            kept.push(flight);
+            rows.push(row);
+        }
+        rows.into_iter().for_each(|row| table.insert(row));
+        assert!(table.remove(&other).is_none());
+        // From the middle, from either end, and the rest.
+        for at in [2, 3, 0, 1, 0] {
+            let flight = kept.remove(at);
+            let row = table.remove(&flight).expect("it is there");
+            assert!(same(&row.into_hold(), &flight) && table.remove(&flight).is_none());
+            let left: Vec<_> = table.with_hash(7).map(Hold::address).collect();
+            assert_eq!(left.len(), kept.len());
+            assert!(kept.iter().all(|flight| left.contains(&flight.address())));
+        }
+        assert_eq!(table.len(), 0);
+    }
+
+    #[test]
+    fn a_table_gives_its_memory_back() {
+        let mut table = Table::default();
+        let mut flights = Vec::new();
+        for n in 0..10_000 {
+            let (flight, row) = flight(hash(n));
+            table.insert(row);
+            flights.push(flight);
+        }
+        assert!(table.buckets.len() >= 10_000);
+        for flight in flights.drain(..) {
+            assert!(table.remove(&flight).is_some());
+            assert!(table.buckets.len() <= SMALL.max(table.len() * 8 + 8), "{}", table.len());
+        }
+    }
+}

@@ -324,10 +324,7 @@ where
             }
             Err(waiting) => {
                 self.set(Self::Aboard { waiting });
-                if let TryCallProjection::Aboard { waiting } = self.project() {
-                    waiting.settle(cx);
-                }
-                Poll::Pending
+                self.poll_on(cx)
             }
         }
     }

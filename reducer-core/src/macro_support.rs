@@ -19,7 +19,7 @@ pub use crate::batch::{
 use crate::blocking::{follow_found, lead_or_follow};
 use crate::call::{Boarded, READY, board_owned, check_runtime};
 use crate::error::ReduceError;
-use crate::flight::{self, Cargo, Led, Outcome, Stake, Waiting, quietly};
+use crate::flight::{self, Cargo, Outcome, Stake, Waiting, quietly};
 pub use crate::key::parts::{
     ByPtr, Fail, Output, capture, capture_option, no_part, probe, self_part, static_part,
 };
@@ -43,6 +43,7 @@ pub fn global() -> &'static Reducer {
     Reducer::global()
 }
 
+#[inline(always)]
 fn hash<P: Key>(reducer: &Reducer, key: &P) -> u64 {
     reducer.registry.hash_with(|hasher| key.hash(hasher))
 }
@@ -90,6 +91,7 @@ where
 
 /// As [`lookup`], for a function whose arguments are its key and are moved. If they are numbers there is nothing to be
 /// spared: whether the call follows or leads is seen by `start`, with one look at the table.
+#[inline(always)]
 pub fn lookup_if_dear<V, P>(
     reducer: &Reducer,
     site: Site,
@@ -126,7 +128,9 @@ impl<V, K, S> fmt::Debug for Miss<'_, V, K, S> {
     }
 }
 
-/// Leads with `work`, unless somebody has come to lead meanwhile: then `work` is dropped.
+/// Leads with `work`, which is polled for the first time, unless somebody has come to lead meanwhile: then `work` is
+/// dropped. To be awaited at once.
+#[inline(always)]
 pub fn start<'r, V, K, S, F>(miss: Miss<'r, V, K, S>, work: F) -> Flight<'r, V>
 where
     V: Output,
@@ -149,7 +153,7 @@ where
     let Miss { reducer, site, hash, key, same, .. } = miss;
     let mut key = Some(key);
     let waiting = match board_owned(&reducer, site.0, hash, &mut key, &same, || work.take()) {
-        Ok(Boarded::Led(led)) => return Flight::led(led),
+        Ok(Boarded::Led(led)) => return Flight::begun(led.poll(|_| ())),
         Ok(Boarded::Waits(waiting)) => waiting,
         Err(error) => {
             // What went wrong is told; a destructor has nothing to add.
@@ -193,7 +197,7 @@ where
             let mut ending = pin!(waiting);
             poll_fn(|cx| ending.as_mut().poll_ended(cx)).await;
             match board_owned(&reducer, site.0, hash, &mut key, &same, || work.take()) {
-                Ok(Boarded::Led(led)) => break Flight::led(led),
+                Ok(Boarded::Led(led)) => break Flight::begun(led.poll(|_| ())),
                 Ok(Boarded::Waits(next)) => waiting = next,
                 Err(error) => {
                     quietly(|| drop(key));
@@ -221,10 +225,9 @@ pin_project! {
 pin_project! {
     #[project = WayProjection]
     enum Way<'r, V> {
-        Led {
-            led: Option<Led<&'r Reducer, V>>,
-            first: FirstPoll<'r, V>,
-            poll: PollOutcome<'r, V>,
+        // It has come to something already, or nothing was to be had.
+        Over {
+            outcome: Option<Outcome<V>>,
         },
         Aboard {
             #[pin]
@@ -235,13 +238,8 @@ pin_project! {
         Later {
             call: Pin<Box<dyn Future<Output = Outcome<V>> + Send + 'r>>,
         },
-        Failed {
-            error: Option<ReduceError>,
-        },
     }
 }
-
-type FirstPoll<'r, V> = fn(Led<&'r Reducer, V>) -> Result<Outcome<V>, Waiting<&'r Reducer, V>>;
 
 type PollOutcome<'r, V> =
     fn(Pin<&mut Waiting<&'r Reducer, V>>, &mut Context<'_>) -> Poll<Outcome<V>>;
@@ -254,43 +252,27 @@ impl<'r, V> Flight<'r, V> {
         Self { way: Way::Aboard { waiting, poll: Waiting::poll_outcome } }
     }
 
-    fn led(led: Led<&'r Reducer, V>) -> Self
+    #[inline(always)]
+    fn begun(led: Result<Outcome<V>, Waiting<&'r Reducer, V>>) -> Self
     where
         V: Clone + 'static,
     {
-        Self { way: Way::Led { led: Some(led), first: Flight::first, poll: Waiting::poll_outcome } }
-    }
-
-    fn first(led: Led<&'r Reducer, V>) -> Result<Outcome<V>, Waiting<&'r Reducer, V>>
-    where
-        V: Clone + 'static,
-    {
-        led.poll(|_| ())
+        match led {
+            Ok(outcome) => Self { way: Way::Over { outcome: Some(outcome) } },
+            Err(waiting) => Self::aboard(waiting),
+        }
     }
 
     fn failed(error: ReduceError) -> Self {
-        Self { way: Way::Failed { error: Some(error) } }
+        Self { way: Way::Over { outcome: Some(Err(error)) } }
     }
 
+    #[inline(always)]
     fn poll_outcome(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<V>> {
-        let mut way = self.project().way;
-        match way.as_mut().project() {
-            WayProjection::Led { led, first, poll } => {
-                let poll = *poll;
-                match first(led.take().expect(READY)) {
-                    Ok(outcome) => Poll::Ready(outcome),
-                    Err(waiting) => {
-                        way.set(Way::Aboard { waiting, poll });
-                        if let WayProjection::Aboard { waiting, .. } = way.project() {
-                            waiting.settle(cx);
-                        }
-                        Poll::Pending
-                    }
-                }
-            }
+        match self.project().way.project() {
+            WayProjection::Over { outcome } => Poll::Ready(outcome.take().expect(READY)),
             WayProjection::Aboard { waiting, poll } => poll(waiting, cx),
             WayProjection::Later { call } => call.as_mut().poll(cx),
-            WayProjection::Failed { error } => Poll::Ready(Err(error.take().expect(READY))),
         }
     }
 }

@@ -286,16 +286,16 @@ impl Registry {
         mut flight: Hold,
         seeker: &mut dyn Seeker,
     ) -> Admission {
-        let rows = || Arc::clone(self) as Arc<dyn Rows>;
+        let limit = options.max_followers.unwrap_or(usize::MAX);
         let mut passed = None::<Box<Passed>>;
         loop {
             if seeker.is_same(flight.key()) {
-                match flight.core().join(options.max_followers, rows) {
+                match flight.core().join(limit) {
                     Join::Joined => {
                         self.placed(&flight, site, Role::Joined);
                         return Admission::Joined(flight);
                     }
-                    Join::Full => return self.refuse(options, site, &flight),
+                    Join::Full => return self.refuse(limit, site, &flight),
                     // A destructor of the work may call for its own key, and would wait for its own end.
                     Join::Ending if !waits_on_us(&flight) => return Admission::Ending(flight),
                     Join::Ending | Join::Over => {
@@ -345,8 +345,7 @@ impl Registry {
     }
 
     #[cold]
-    fn refuse(&self, options: &Options, site: Site, flight: &Hold) -> Admission {
-        let limit = options.max_followers.unwrap_or(usize::MAX);
+    fn refuse(&self, limit: usize, site: Site, flight: &Hold) -> Admission {
         if let Some(hooks) = &self.hooks {
             let of = &InFlight { site, flight };
             hooks.refused(&Call { of, role: Role::Joined, end: End::NotYet });

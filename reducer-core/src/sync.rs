@@ -8,7 +8,7 @@
 mod imp {
     #[cfg(feature = "tokio")]
     pub(crate) use std::sync::atomic::AtomicU64;
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
     pub(crate) use std::thread::{self, Thread};
     pub(crate) use std::thread_local;
 
@@ -39,7 +39,7 @@ mod imp {
     use shuttle as tool;
 
     pub(crate) use tool::sync::MutexGuard;
-    pub(crate) use tool::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use tool::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
     pub(crate) use tool::thread::{self, Thread};
     pub(crate) use tool::thread_local;
 

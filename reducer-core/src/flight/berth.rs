@@ -18,7 +18,7 @@
 )]
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::any::{Any, TypeId};
+use std::any::TypeId;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop, MaybeUninit, offset_of};
@@ -65,8 +65,8 @@ pub(super) struct Kit {
     pub(super) hull: unsafe fn(*mut Core) -> *mut dyn Hulled,
     /// Drops the hull of a flight.
     drop_hull: unsafe fn(*mut Core),
-    /// As [`step`].
-    pub(super) step: Step,
+    /// See [`step`].
+    pub(super) step: fn(&Hold, &mut Context<'_>, &dyn Rows) -> Poll<()>,
     /// Polls the work that lies there, and writes what comes of it over a `Poll` of its output.
     poll: unsafe fn(*mut (), &mut Context<'_>, *mut ()),
     /// Moves the work that lies at the first place to the second. A move of known size is a few instructions.
@@ -74,8 +74,6 @@ pub(super) struct Kit {
     /// Drops the work that lies there.
     drop: unsafe fn(*mut ()),
 }
-
-type Step = fn(&Hold, &mut Context<'_>, &dyn Rows, Option<&mut dyn Any>) -> Poll<()>;
 
 /// How a flight lies in memory.
 #[repr(C)]

@@ -8,8 +8,9 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::phase::{self, Seat, Stake, Turn};
+use super::phase::{self, Stake, Turn};
 use super::ring::Link;
+use super::seat::Seat;
 use super::trace::WaitSpan;
 use super::waiters::Waiter;
 use super::{Hold, HoldsRows, Outcome, quietly};
@@ -25,7 +26,7 @@ pin_project! {
         flight: Option<Hold>,
         rows: R,
         stake: Stake,
-        // A leader that has yet to `settle` is in the seat.
+        // A leader that has been polled once, and not here, is in the seat.
         in_seat: bool,
         // Not polled yet, so it stands in no queue.
         new: bool,
@@ -72,7 +73,7 @@ impl<R: HoldsRows, V> Led<R, V> {
 
 impl<R: HoldsRows + Clone, V: Clone + 'static> Led<R, V> {
     /// The first poll, which for most calls is the only one: nothing is made ready for another. If there will be
-    /// one, here is who waits for it, to be put where it stays and then told to `settle`.
+    /// one, here is who waits for it, to be put where it stays and polled at once: it has the seat until then.
     ///
     /// It begins with `first`, in the flight's name: what that calls is called from inside, and if it panics, so has
     /// the work.
@@ -90,7 +91,7 @@ impl<R: HoldsRows + Clone, V: Clone + 'static> Led<R, V> {
             }
             self.in_seat = false;
             let timeout = self.rows.timeout();
-            let begun = Seat::new(flight, self.rows.rows()).begin(|flight| {
+            let begun = Seat::new(flight, self.rows.rows()).drive(None, |flight| {
                 // The clock first: where there is none, nothing is begun.
                 if let Some(timeout) = timeout {
                     flight.core().set_clock(timeout);
@@ -209,82 +210,77 @@ where
         });
     }
 
-    /// Waits like everybody else, for the next poll of a flight that it has led to here.
-    pub(crate) fn settle(self: Pin<&mut Self>, cx: &mut Context<'_>) {
-        let this = self.project();
-        let flight = this.flight.as_ref().expect("it was polled once");
-        *this.in_seat = false;
-        Seat::new(flight, this.rows.rows()).give_up(this.waiter.as_ref(), *this.parks, cx);
-    }
-
-    /// Ready when the flight is over, and left by then. Drives it when it is this caller's turn.
-    #[inline]
-    fn poll_over(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mine: &mut Option<Outcome<V>>,
-    ) -> Poll<Result<(), ReduceError>>
-    where
-        V: 'static,
-    {
-        let this = self.as_mut().project();
-        let flight = this.flight.as_ref().expect("a future is not polled after it was ready");
-        let _entered = this.span.enter(flight.core());
-        if let Err(ring) = this.link.refresh(flight) {
-            return Poll::Ready(Err(ReduceError::Reentrant(ring)));
-        }
-        let waiter = this.waiter.as_ref();
-        let new = mem::take(this.new);
-        match flight.core().turn(waiter, *this.stake, *this.parks, new, cx) {
-            Turn::Over => Poll::Ready(Ok(())),
-            Turn::Wait => Poll::Pending,
-            Turn::Drive(home) => {
-                match Seat::new(flight, this.rows.rows()).drive(Some(mine), home) {
-                    None => Poll::Ready(Ok(())),
-                    Some(seat) => {
-                        seat.give_up(waiter, *this.parks, cx);
-                        Poll::Pending
-                    }
-                }
-            }
-        }
-    }
-
-    /// Waits for the outcome.
+    /// Waits for the outcome. Drives the flight when it is this caller's turn.
     #[inline]
     pub(crate) fn poll_outcome(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<V>>
     where
         V: Clone + 'static,
     {
-        let mut mine = None;
-        match self.as_mut().poll_over(cx, &mut mine) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(error)) => {
-                self.leave();
-                Poll::Ready(Err(error))
+        let this = self.as_mut().project();
+        let flight = this.flight.as_ref().expect(OVER);
+        let (rows, waiter) = (this.rows.rows(), this.waiter.as_ref());
+        if mem::take(this.in_seat) {
+            // It has led to here, and waits like everybody else from now on.
+            Seat::new(flight, rows).give_up(waiter, *this.parks, cx);
+            return Poll::Pending;
+        }
+        let mine = {
+            let _entered = this.span.enter(flight.core());
+            if let Err(ring) = this.link.refresh(flight) {
+                Err(ReduceError::Reentrant(ring))
+            } else {
+                let new = mem::take(this.new);
+                match flight.core().turn(waiter, *this.stake, *this.parks, new, rows, cx) {
+                    Turn::Over => Ok(None),
+                    Turn::Wait => return Poll::Pending,
+                    // The registry has seen to it that the flight is one of such values.
+                    Turn::Drive(home) => match Seat::new(flight, rows).drive(home, |_| ()) {
+                        Ok(mine) => Ok(mine),
+                        Err(seat) => {
+                            seat.give_up(waiter, *this.parks, cx);
+                            return Poll::Pending;
+                        }
+                    },
+                }
             }
-            Poll::Ready(Ok(())) => {
-                let flight = self.flight.as_ref().expect("it is let go of below");
+        };
+        match mine {
+            Ok(mine) => {
                 let outcome = mine.unwrap_or_else(|| flight.landed());
                 self.let_go();
                 Poll::Ready(outcome)
+            }
+            Err(error) => {
+                self.leave();
+                Poll::Ready(Err(error))
             }
         }
     }
 
     /// Waits for the end of a flight whose callers have all left.
-    pub(crate) fn poll_ended(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>
-    where
-        V: 'static,
-    {
-        // A ring ends the wait as well: the registry looks for it again, and starts anew.
-        let over = self.as_mut().poll_over(cx, &mut None);
-        if over.is_ready() {
-            self.leave();
+    pub(crate) fn poll_ended(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.as_mut().project();
+        let flight = this.flight.as_ref().expect(OVER);
+        {
+            let _entered = this.span.enter(flight.core());
+            // A ring ends the wait as well: the registry looks for it again, and starts anew.
+            if this.link.refresh(flight).is_ok() {
+                let (waiter, new) = (this.waiter.as_ref(), mem::take(this.new));
+                let rows = this.rows.rows();
+                if let Turn::Wait =
+                    flight.core().turn(waiter, *this.stake, *this.parks, new, rows, cx)
+                {
+                    return Poll::Pending;
+                }
+            }
         }
-        over.map(drop)
+        self.leave();
+        Poll::Ready(())
     }
 }
+
+/// What a caller says that is polled once too often.
+const OVER: &str = "a future is not polled after it was ready";
 
 impl<R, V> fmt::Debug for Waiting<R, V>
 where

@@ -19,6 +19,7 @@ mod imp {
 
     use crate::error::NoRuntime;
     use crate::flight::phase::{self, Turn};
+    use crate::flight::seat::Seat;
     use crate::flight::{Hold, Rows};
 
     /// Where a flight can move to.
@@ -89,7 +90,7 @@ mod imp {
                 Turn::Over => Poll::Ready(()),
                 Turn::Wait => Poll::Pending,
                 Turn::Drive(_) => {
-                    match phase::Seat::new(&self.flight, &*self.rows).drive(None, None) {
+                    match Seat::new(&self.flight, &*self.rows).drive_as_host() {
                         Some(seat) => seat.give_up_as_host(cx),
                         None => Poll::Ready(()),
                     }

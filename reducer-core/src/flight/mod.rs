@@ -46,9 +46,11 @@ mod log;
 mod phase;
 mod ring;
 mod row;
+mod seat;
 mod trace;
 mod waiters;
 mod waker;
+mod word;
 
 pub(crate) use berth::{Cargo, Ready};
 pub(crate) use caller::{Led, Waiting};
@@ -56,9 +58,10 @@ pub(crate) use hold::{Hold, same};
 #[cfg(all(feature = "tokio", not(loom)))]
 pub(crate) use host::require_runtime;
 pub(crate) use log::Log;
-pub(crate) use phase::{Core, Join, Stake};
+pub(crate) use phase::{Core, Stake};
 pub(crate) use ring::{Link, waits_on_us, within};
 pub(crate) use row::{Chain, Row};
+pub(crate) use word::Join;
 
 use crate::error::{Cancelled, Panicked, ReduceError, TimedOut, message_of};
 use crate::hooks::{AllHooks, Call, End, Told, shown};
@@ -232,14 +235,9 @@ impl Hold {
         self.hull().place().downcast_ref().expect("the table compares value types")
     }
 
-    /// Whether there is anybody to be told of this flight.
-    fn is_watched(&self) -> bool {
-        FlightSpan::IS_ON || self.core().log.number != 0
-    }
-
     /// Tells how the flight ends, before any of its callers can know. By who has the seat, when the work is gone.
     pub(crate) fn tell_landing<V: 'static>(&self, rows: &dyn Rows, outcome: &Outcome<V>) {
-        if self.is_watched() {
+        if self.core().is_watched() {
             self.tell_end(
                 rows,
                 match outcome {
@@ -253,7 +251,7 @@ impl Hold {
 
     /// The same of a flight that comes to nothing.
     pub(crate) fn tell_dropped(&self, rows: &dyn Rows) {
-        if self.is_watched() {
+        if self.core().is_watched() {
             self.tell_end(rows, End::Dropped);
         }
     }
@@ -442,21 +440,11 @@ fn unwound<V>(flight: &Hold, payload: Box<dyn Any + Send>, polled: Poll<V>) -> O
     }
 }
 
-/// Polls the work, and lands the flight if something came of it. By who has the seat. `mine` is an `Option<Outcome<V>>`,
-/// filled if the driver turns out to be the only caller.
-fn step<V: 'static>(
-    flight: &Hold,
-    cx: &mut Context<'_>,
-    rows: &dyn Rows,
-    mine: Option<&mut dyn Any>,
-) -> Poll<()> {
-    // Whoever is woken by the landing is not inside of the flight any more.
+/// Polls the work, and lands the flight if something came of it. By who has the seat, and is no caller.
+fn step<V: 'static>(flight: &Hold, cx: &mut Context<'_>, rows: &dyn Rows) -> Poll<()> {
     let Some(outcome) = run::<V>(flight, cx, rows, || ()) else { return Poll::Pending };
-    let left = flight.land(outcome, rows, mine.is_some());
-    match mine.and_then(|mine| mine.downcast_mut::<Option<Outcome<V>>>()) {
-        Some(mine) => *mine = left,
-        None => quietly(|| drop(left)),
-    }
+    let left = flight.land(outcome, rows, false);
+    quietly(|| drop(left));
     Poll::Ready(())
 }
 

@@ -1,6 +1,7 @@
-//! The state of a flight, and every way it changes. See `mod.rs` for the picture.
+//! What is under a flight's lock: who waits, and where the flight can move to; and every way a flight changes, with
+//! what all see at once (`word.rs`). See `mod.rs` for the picture.
 //!
-//! Each transition takes the lock, changes the state, and returns what must now be done without it.
+//! Each transition changes the word or the state, and returns what must now be done without the lock.
 
 use std::any::Any;
 use std::future::Future;
@@ -17,29 +18,17 @@ use super::calls::Calls;
 use super::hold::Count;
 use super::host::{Deadline, Home, Lift};
 use super::log::Log;
+use super::row::Next;
 use super::trace::FlightSpan;
 use super::waiters::{Side, Waiter, Waiters};
-use super::waker;
-use super::row::Next;
-use super::{Hold, Outcome, Rows, Site, quietly, ring, run};
+use super::word::{Join, Left, Word};
+use super::{Hold, Rows, Site, quietly, ring};
 use crate::sync::{Mutex, MutexGuard};
 
 /// How many wake-ups a shared flight may spend on callers that then find nothing to do, before it moves
 /// to a task of its own. A spawned task costs about as much: like any rent-or-buy choice this never costs
 /// more than twice the better one.
 const RENT: u8 = 16;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Calls with an equal key join.
-    Flying,
-    /// The last caller left; the work is being dropped. Nobody joins, nobody starts anew.
-    Ending,
-    /// There is an outcome. Final.
-    Landed,
-    /// There is none, and nobody who waits for it. Final.
-    Dropped,
-}
 
 /// What a caller is to its flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +47,7 @@ pub(crate) struct Core {
     pub(crate) hash: u64,
     pub(crate) site: Site,
     pub(crate) log: Log,
+    pub(super) word: Word,
     state: Mutex<State>,
     /// Whether there is work in its place.
     pub(super) aboard: Seated<bool>,
@@ -65,25 +55,14 @@ pub(crate) struct Core {
 }
 
 pub(crate) struct State {
-    phase: Phase,
-    /// Somebody is polling the work, or building it.
-    seated: bool,
-    /// The work asked to be polled, and nobody has begun to.
-    notified: bool,
-    /// The work goes on when nobody waits for it.
-    detached: bool,
     /// There is a task that carries this flight.
     hosted: bool,
     /// A task that carried this flight died.
     orphaned: bool,
-    leader: bool,
-    followers: u32,
-    /// All that have ever been followers.
-    joined: u32,
-    /// Takes no more of them: how it ends is being told.
-    closed: bool,
     /// Wake-ups of callers so far, up to `RENT`.
     spent: u8,
+    /// All that have ever been followers, if hooks want to know.
+    joined: u32,
     pub(super) waiters: Waiters,
     span: FlightSpan,
     lift: Seldom<Lift>,
@@ -139,15 +118,6 @@ struct More {
     waits: Vec<Hold>,
 }
 
-/// What came of an attempt to join.
-#[must_use]
-pub(crate) enum Join {
-    Joined,
-    Full,
-    Ending,
-    Over,
-}
-
 /// What a polled caller shall do.
 #[must_use]
 pub(crate) enum Turn {
@@ -170,17 +140,10 @@ impl Core {
         aboard: bool,
     ) -> Self {
         let state = State {
-            phase: Phase::Flying,
-            seated: true,
-            notified: false,
-            detached: false,
             hosted: false,
             orphaned: false,
-            leader: true,
-            followers: 0,
-            joined: 0,
-            closed: false,
             spent: 0,
+            joined: 0,
             waiters: Waiters::new(),
             span: FlightSpan::default(),
             lift: Seldom::none(),
@@ -193,6 +156,7 @@ impl Core {
             hash,
             site,
             log,
+            word: Word::new(),
             state: Mutex::new(state),
             aboard: Seated::new(aboard),
             clock: Seated::new(Seldom::none()),
@@ -202,9 +166,8 @@ impl Core {
     /// From now on the work goes on when nobody waits for it, where we are. By the leader, before it is polled.
     #[cold]
     pub(crate) fn detach(&self, rows: impl FnOnce() -> Arc<dyn Rows>) {
-        let mut state = self.lock();
-        state.detached = true;
-        state.note_runtime(rows);
+        self.word.detach();
+        self.lock().note_runtime(true, rows);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -212,11 +175,11 @@ impl Core {
     }
 
     pub(crate) fn is_flying(&self) -> bool {
-        self.lock().phase == Phase::Flying
+        self.word.seen().is_flying()
     }
 
     pub(crate) fn callers(&self) -> usize {
-        self.lock().callers()
+        self.word.seen().callers()
     }
 
     pub(crate) fn is_orphaned(&self) -> bool {
@@ -231,68 +194,91 @@ impl Core {
         if FlightSpan::IS_ON { self.lock().span.clone() } else { FlightSpan::default() }
     }
 
+    /// Whether there is anybody to be told of this flight.
+    #[inline(always)]
+    pub(super) fn is_watched(&self) -> bool {
+        FlightSpan::IS_ON || self.log.number != 0
+    }
+
     pub(crate) fn joined(&self) -> u32 {
         self.lock().joined
     }
 
     /// How many have joined, which are now all that ever will.
     pub(crate) fn close_to_joins(&self) -> u32 {
-        let mut state = self.lock();
-        state.closed = true;
+        let state = self.lock();
+        self.word.close_to_joins();
         state.joined
     }
 
-    /// One more follower, if the flight still takes any.
-    pub(crate) fn join(&self, limit: Option<usize>, rows: impl FnOnce() -> Arc<dyn Rows>) -> Join {
+    /// One more follower, if the flight still takes any and has fewer than `limit`.
+    #[inline]
+    pub(crate) fn join(&self, limit: usize) -> Join {
+        if self.is_watched() { self.join_watched(limit) } else { self.word.join(limit) }
+    }
+
+    fn join_watched(&self, limit: usize) -> Join {
         let mut state = self.lock();
-        match state.phase {
-            Phase::Flying if state.closed => return Join::Over,
-            Phase::Flying => {}
-            Phase::Ending => return Join::Ending,
-            Phase::Landed | Phase::Dropped => return Join::Over,
+        let join = self.word.join(limit);
+        if let Join::Joined = join {
+            // Those who have left are in it, so a flight that lasts may come to the end of it.
+            state.joined = state.joined.saturating_add(1);
         }
-        // The count itself is a limit too: callers that are forgotten never leave it.
-        let room = limit.map_or(u32::MAX, |limit| u32::try_from(limit).unwrap_or(u32::MAX));
-        if state.followers >= room {
-            return Join::Full;
-        }
-        state.followers += 1;
-        // Those who have left are in it, so a flight that lasts may come to the end of it.
-        state.joined = state.joined.saturating_add(1);
-        state.note_runtime(rows);
-        Join::Joined
+        join
     }
 
     /// A caller is polled.
+    #[inline(always)]
     pub(crate) fn turn(
         &self,
         waiter: Pin<&Waiter>,
         stake: Stake,
         parks: bool,
         new: bool,
+        rows: &dyn Rows,
+        cx: &mut Context<'_>,
+    ) -> Turn {
+        // Who was called, and no longer stands in line, needs no lock to see that there is an outcome.
+        if self.word.seen().is_over() && !waiter.is_linked() {
+            return Turn::Over;
+        }
+        // A leader on its own drives where it would without us.
+        if stake == Stake::Leader && self.word.take_seat_alone() {
+            return Turn::Drive(None);
+        }
+        self.turn_among_others(waiter, stake, parks, new, rows, cx)
+    }
+
+    fn turn_among_others(
+        &self,
+        waiter: Pin<&Waiter>,
+        stake: Stake,
+        parks: bool,
+        new: bool,
+        rows: &dyn Rows,
         cx: &mut Context<'_>,
     ) -> Turn {
         // Who is new will most likely wait.
         let mut fresh = new.then(|| cx.waker().clone());
         loop {
             let mut state = self.lock();
-            if state.is_over_for(stake) {
+            if self.word.seen().is_over() {
                 let old = state.waiters.remove(waiter);
                 drop(state);
                 drop(old);
                 return Turn::Over;
             }
-            if stake != Stake::Bystander && state.take_seat() {
-                // A leader on its own drives where it would without us.
-                let crowd = stake == Stake::Follower || !state.is_alone();
-                let lift = state.lift.as_ref().filter(|_| crowd);
-                let home = lift.and_then(Lift::for_outsiders);
+            if stake != Stake::Bystander && self.word.take_seat() {
+                let home = state.lift.as_ref().and_then(Lift::for_outsiders);
                 drop(state);
                 // A panic here would take along the seat, which is nobody's yet.
                 if fresh.is_some() {
                     quietly(|| drop(fresh));
                 }
                 return Turn::Drive(home);
+            }
+            if new && stake != Stake::Bystander {
+                state.note_runtime(true, || rows.share());
             }
             let side = state.side(parks);
             if state.waiters.has(waiter, side, cx.waker()) {
@@ -362,13 +348,13 @@ impl Core {
     pub(crate) fn turn_of_host(&self, cx: &mut Context<'_>) -> Turn {
         let waker = cx.waker().clone();
         let mut state = self.lock();
-        if state.phase != Phase::Flying {
+        if !self.word.seen().is_flying() {
             return Turn::Over;
         }
-        if state.take_seat() {
+        if self.word.take_seat() {
             return Turn::Drive(None);
         }
-        let old = state.more().host.replace(waker);
+        let old = state.wait_as_host(waker);
         drop(state);
         drop(old);
         Turn::Wait
@@ -394,48 +380,28 @@ impl State {
         self.more.as_ref().map_or(&[], |more| &more.waits)
     }
 
-    fn callers(&self) -> usize {
-        self.followers as usize + usize::from(self.leader)
+    /// The flight's task waits to be woken. Gives back the waker that it had, to be dropped when the lock is free.
+    #[cfg(all(feature = "tokio", not(loom)))]
+    pub(super) fn wait_as_host(&mut self, waker: Waker) -> Option<Waker> {
+        self.more().host.replace(waker)
     }
 
-    fn is_alone(&self) -> bool {
-        self.callers() == 1 && !self.hosted
-    }
-
-    /// Notes the runtime that we are in, and how the flight can move there if it is to. Whether that is news, and a
+    /// Notes the runtime that we are in, and, if the flight `may_move`, how it can move there. Whether that is news, and a
     /// runtime.
-    fn note_runtime(&mut self, rows: impl FnOnce() -> Arc<dyn Rows>) -> bool {
+    pub(super) fn note_runtime(&mut self, may_move: bool, rows: impl FnOnce() -> Arc<dyn Rows>) -> bool {
         let first = self.lift.is_none();
         if first {
             *self.lift = Lift::here();
         }
-        let may_move = self.callers() > 1 || self.detached;
         if let Some(lift) = self.lift.as_mut().filter(|_| may_move) {
             lift.equip(rows);
         }
         first && self.lift.is_some()
     }
 
-    fn is_over_for(&self, stake: Stake) -> bool {
-        match self.phase {
-            Phase::Flying => false,
-            Phase::Ending => stake != Stake::Bystander,
-            Phase::Landed | Phase::Dropped => true,
-        }
-    }
-
-    fn take_seat(&mut self) -> bool {
-        let free = !self.seated && self.notified;
-        if free {
-            self.seated = true;
-            self.notified = false;
-        }
-        free
-    }
-
     /// The queue for a caller that is polled here and now. One that parks its thread in between may park
     /// the very thread that the flight's task needs: no task serves it.
-    fn side(&self, parks: bool) -> Side {
+    pub(super) fn side(&self, parks: bool) -> Side {
         match &*self.lift {
             Some(lift) if !parks && lift.leads_here() => Side::Native,
             _ => Side::Foreign,
@@ -444,7 +410,7 @@ impl State {
 
     #[must_use]
     #[allow(unsafe_code, reason = "the one place that links a caller in")]
-    fn register(&mut self, waiter: Pin<&Waiter>, side: Side, waker: Waker) -> Option<Waker> {
+    pub(super) fn register(&mut self, waiter: Pin<&Waiter>, side: Side, waker: Waker) -> Option<Waker> {
         // SAFETY: a `Waiting` shows its waiter to the core of its own flight only. It lets go of the flight
         // after `leave`, which removes the waiter; after `turn` has said `Over`, and removed it; or after it
         // has landed the flight itself, which removes them all, unless nobody else holds it: then the list is
@@ -453,7 +419,7 @@ impl State {
     }
 
     /// Decides whom to wake now that the work wants to be polled.
-    fn call(&mut self) -> Calls {
+    pub(super) fn call(&mut self) -> Calls {
         let mut calls = self.all();
         if self.hosted {
             calls.first = self.take_host();
@@ -507,198 +473,72 @@ impl State {
 }
 
 /// The work asks to be polled.
-pub(crate) fn notify(flight: &Hold) {
-    let mut state = flight.core().lock();
-    // Whoever has the seat will see the mark; whoever was called before and has not come yet, too.
-    if state.phase != Phase::Flying || mem::replace(&mut state.notified, true) || state.seated {
-        return;
+#[inline]
+pub(super) fn notify(flight: &Hold) {
+    if flight.core().word.notify() {
+        call(flight, flight.core().lock());
     }
+}
+
+/// Whoever may drive is to look.
+fn call(flight: &Hold, mut state: MutexGuard<'_, State>) {
+    // It may be over by now, or somebody has come by: then there are few to be called, or they find nothing to do.
     let calls = state.call();
     drop(state);
     calls.make_for(flight);
 }
 
-/// The right to poll the work. Given up on every way out.
-pub(crate) struct Seat<'a> {
-    flight: &'a Hold,
-    rows: &'a dyn Rows,
-}
-
-impl<'a> Seat<'a> {
-    /// For the one whom `turn` told to drive, or who leads and has not been polled yet.
-    pub(crate) fn new(flight: &'a Hold, rows: &'a dyn Rows) -> Self {
-        Self { flight, rows }
-    }
-
-    /// The first poll of the work, by its leader, with `first` before it. The outcome is there if it has come to one,
-    /// the flight has landed, and nobody else wants it; with the flight the seat is gone.
-    #[inline(always)]
-    pub(crate) fn begin<V: 'static>(
-        self,
-        first: impl FnOnce(&Hold),
-    ) -> Result<Option<Outcome<V>>, Self> {
-        let waker = waker::waker(self.flight);
-        let mut cx = Context::from_waker(waker.get());
-        match run::<V>(self.flight, &mut cx, self.rows, || first(self.flight)) {
-            None => Err(self),
-            Some(outcome) => {
-                let left = self.flight.land(outcome, self.rows, true);
-                mem::forget(self);
-                Ok(left)
-            }
-        }
-    }
-
-    /// Polls the work. `None` when it is ready: the flight has landed, and with it the seat is gone.
-    pub(crate) fn drive(self, mine: Option<&mut dyn Any>, home: Option<Home>) -> Option<Self> {
-        let waker = waker::waker(self.flight);
-        let _entered = home.as_ref().map(Home::enter);
-        let mut cx = Context::from_waker(waker.get());
-        match (self.flight.core().kit.step)(self.flight, &mut cx, self.rows, mine) {
-            Poll::Pending => Some(self),
-            Poll::Ready(()) => {
-                mem::forget(self);
-                None
-            }
-        }
-    }
-
-    /// Stays with the caller, to be given up by another of its kind.
-    pub(crate) fn keep(self) {
-        mem::forget(self);
-    }
-
-    /// The work is not ready; wait like everybody else.
-    pub(crate) fn give_up(self, waiter: Pin<&Waiter>, parks: bool, cx: &mut Context<'_>) {
-        let waker = cx.waker().clone();
-        let Self { flight, rows } = self;
-        // From here on nothing can panic before the seat is free.
-        mem::forget(self);
-        let mut state = flight.core().lock();
-        state.seated = false;
-        if state.notified && state.callers() == 1 && !state.hosted {
-            drop(state);
-            waker.wake();
-            return;
-        }
-        // The work will be polled again: where it began is known here, and nowhere later.
-        let here = state.note_runtime(|| rows.share());
-        let side = if here && !parks { Side::Native } else { state.side(parks) };
-        let old = state.register(waiter, side, waker);
-        let calls = state.notified.then(|| state.call());
-        drop(state);
-        if let Some(calls) = calls {
-            calls.make_for(flight);
-        }
-        // Last, for a waker's destructor may panic.
-        drop(old);
-    }
-
-    /// As `give_up`, for the flight's own task.
-    #[cfg(all(feature = "tokio", not(loom)))]
-    pub(crate) fn give_up_as_host(self, cx: &mut Context<'_>) -> Poll<()> {
-        let waker = cx.waker().clone();
-        let Self { flight, rows } = self;
-        mem::forget(self);
-        let mut state = flight.core().lock();
-        if state.phase == Phase::Ending {
-            drop(state);
-            end(flight, rows);
-            return Poll::Ready(());
-        }
-        state.seated = false;
-        let old = state.more().host.replace(waker);
-        let calls = state.notified.then(|| state.call());
-        drop(state);
-        if let Some(calls) = calls {
-            calls.make_for(flight);
-        }
-        drop(old);
-        Poll::Pending
-    }
-}
-
-impl Drop for Seat<'_> {
-    /// The holder panicked: its waker while it was cloned, as a rule. Whoever comes next looks for itself.
-    fn drop(&mut self) {
-        let mut state = self.flight.core().lock();
-        match state.phase {
-            Phase::Landed | Phase::Dropped => {}
-            Phase::Ending => {
-                drop(state);
-                end(self.flight, self.rows);
-            }
-            Phase::Flying => {
-                state.seated = false;
-                state.notified = true;
-                let calls = state.call();
-                drop(state);
-                calls.make_for(self.flight);
-            }
-        }
-    }
-}
-
-/// A caller goes before its flight is over. `in_seat`: it leads and was never polled.
-pub(crate) fn leave(
+/// A caller goes before its flight is over. `in_seat`: it leads and was never polled, or once and not waited since.
+pub(super) fn leave(
     flight: &Hold,
     rows: &dyn Rows,
     waiter: Pin<&Waiter>,
     stake: Stake,
     in_seat: bool,
 ) {
-    let mut state = flight.core().lock();
-    let old = state.waiters.remove(waiter);
-    match stake {
-        Stake::Leader => state.leader = false,
-        Stake::Follower => state.followers -= 1,
-        Stake::Bystander => {}
-    }
-    if in_seat {
-        state.seated = false;
-        state.notified = true;
-    }
-    let flying = state.phase == Phase::Flying;
-    if flying && stake != Stake::Bystander && state.callers() == 0 {
-        last_one_left(flight, rows, state);
-    } else if flying && in_seat {
-        let calls = state.call();
-        drop(state);
-        calls.make_for(flight);
-    } else {
-        drop(state);
+    let word = &flight.core().word;
+    let old = if waiter.is_linked() { flight.core().lock().waiters.remove(waiter) } else { None };
+    if stake != Stake::Bystander {
+        let returned = in_seat && word.give_back_seat().is_ok();
+        match word.leave(stake == Stake::Leader) {
+            // Somebody else is to see to the work.
+            Left::Nothing if returned => call(flight, flight.core().lock()),
+            after => left(flight, rows, after),
+        }
     }
     quietly(|| drop(old));
 }
 
-/// Nobody waits any more: the work is dropped, or goes on in a task of its own if it is detached.
-fn last_one_left(flight: &Hold, rows: &dyn Rows, mut state: MutexGuard<'_, State>) {
-    // Whoever polls holds the flight: so nobody does, and it was landed alone (`Hold::land`) by a poll that unwound
-    // after that.
-    if state.seated && flight.is_last() {
-        return;
-    }
-    if state.detached {
-        if state.hosted {
-            return;
-        }
-        if let Some(lift) = state.lift.clone() {
-            state.hosted = true;
-            drop(state);
-            lift.carry(flight.clone());
-            return;
-        }
-    }
-    state.phase = Phase::Ending;
-    // If somebody is polling, it ends the flight when the poll returns.
-    if !mem::replace(&mut state.seated, true) {
-        drop(state);
-        end(flight, rows);
+/// Nobody may wait any more: then the work is dropped, or goes on in a task of its own if it is detached.
+fn left(flight: &Hold, rows: &dyn Rows, left: Left) {
+    match left {
+        Left::Nothing | Left::EndingLater => {}
+        Left::Ending => end(flight, rows),
+        Left::Alone => go_on_alone(flight, rows, flight.core().lock()),
     }
 }
 
+/// What becomes of a detached flight that nobody waits for.
+#[cold]
+fn go_on_alone(flight: &Hold, rows: &dyn Rows, mut state: MutexGuard<'_, State>) {
+    let word = &flight.core().word;
+    // Whoever polls holds the flight: so nobody does, and it was landed alone (`Hold::land`) by a poll that unwound
+    // after that.
+    if state.hosted || word.seen().is_seated() && flight.is_last() {
+        return;
+    }
+    if let Some(lift) = state.lift.clone() {
+        state.hosted = true;
+        drop(state);
+        lift.carry(flight.clone());
+        return;
+    }
+    drop(state);
+    left(flight, rows, word.end_if_alone());
+}
+
 /// Drops the work, frees the key, and lets in who waited for that. The seat is ours for good.
-fn end(flight: &Hold, rows: &dyn Rows) {
+pub(super) fn end(flight: &Hold, rows: &dyn Rows) {
     // If this is the doing of another flight's work, that flight waits for this destructor.
     let mut link = ring::Link::default();
     let _ = link.refresh(flight);
@@ -708,31 +548,27 @@ fn end(flight: &Hold, rows: &dyn Rows) {
     });
     link.cut(flight);
     drop(rows.free(flight));
-    close(flight, flight.core().lock(), Phase::Dropped);
+    flight.core().word.end();
+    dismiss(flight);
 }
 
-/// The flight has an outcome and its key is free: publishes it and tells everybody. `store` puts the
-/// outcome in place; it is not called, and the answer is `false`, if the driver is the only caller, who
-/// may then have the outcome itself, or if there is none at all.
-pub(crate) fn land(flight: &Hold, driver_is_caller: bool, store: impl FnOnce()) -> bool {
-    let state = flight.core().lock();
-    let shared = state.callers() > usize::from(driver_is_caller);
-    if shared {
-        // Under the lock, for whoever joins is either seen here or too late. It moves a value: no user
-        // code runs.
-        store();
-    }
-    close(flight, state, Phase::Landed);
+/// The flight has an outcome and its key is free: publishes it and tells everybody. `publish` puts the outcome in place;
+/// it is not called, and the answer is `false`, if the driver is the only caller, who may then have the outcome itself,
+/// or if there is none at all.
+pub(super) fn land(flight: &Hold, driver_is_caller: bool, publish: impl FnOnce()) -> bool {
+    let shared = flight.core().word.land(driver_is_caller, publish);
+    dismiss(flight);
     shared
 }
 
-fn close(flight: &Hold, mut state: MutexGuard<'_, State>, phase: Phase) {
-    state.phase = phase;
+/// The flight is over: whoever waits is called, and what only a flight in the air needs goes.
+fn dismiss(flight: &Hold) {
+    let mut state = flight.core().lock();
     let calls = state.dismiss();
     let more = state.more.take();
     let lift = state.lift.take();
     // Who has joined and not been polled since has its own span to link to this one, which then goes with the flight.
-    let linked = state.followers == 0;
+    let linked = FlightSpan::IS_ON && flight.core().word.seen().followers() == 0;
     let span = if linked { mem::take(&mut state.span) } else { FlightSpan::default() };
     drop(state);
     calls.make(flight);
@@ -743,65 +579,23 @@ fn close(flight: &Hold, mut state: MutexGuard<'_, State>, phase: Phase) {
 
 /// The task that carried `flight` was dropped: done, or its runtime died.
 #[cfg(all(feature = "tokio", not(loom)))]
-pub(crate) fn host_is_gone(flight: &Hold, rows: &dyn Rows) {
-    let mut state = flight.core().lock();
-    if state.phase != Phase::Flying {
+pub(super) fn host_is_gone(flight: &Hold, rows: &dyn Rows) {
+    let word = &flight.core().word;
+    if !word.seen().is_flying() {
         return;
     }
+    let mut state = flight.core().lock();
     state.orphaned = true;
     state.hosted = false;
     let host = state.take_host();
     let lift = state.lift.take();
-    state.notified = true;
-    if state.callers() == 0 {
-        last_one_left(flight, rows, state);
-    } else if !state.seated {
-        let calls = state.call();
-        drop(state);
-        calls.make_for(flight);
+    if word.renotify() {
+        call(flight, state);
     } else {
         drop(state);
     }
+    if word.seen().callers() == 0 {
+        left(flight, rows, word.end_if_alone());
+    }
     quietly(|| drop((host, lift)));
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use std::future::Pending;
-    use std::sync::Arc;
-
-    use super::{Join, Log, Rows};
-    use crate::flight::{Cargo, Hold, Site};
-    use crate::key::ByEq;
-
-    fn rows() -> Arc<dyn Rows> {
-        unreachable!("there is no runtime here to move to")
-    }
-
-    fn flight(followers: u32, joined: u32) -> Hold {
-        let cargo = Cargo::<(), (), ByEq>::later::<Pending<()>>();
-        let (flight, _row) = cargo.launch(0, Site::open::<()>(), Log::default(), ());
-        let mut state = flight.core().lock();
-        (state.followers, state.joined) = (followers, joined);
-        drop(state);
-        flight
-    }
-
-    #[test]
-    fn a_flight_with_four_billion_followers_is_full() {
-        let flight = flight(u32::MAX - 1, 0);
-        assert!(matches!(flight.core().join(None, rows), Join::Joined));
-        for limit in [None, Some(usize::MAX)] {
-            assert!(matches!(flight.core().join(limit, rows), Join::Full));
-        }
-        assert_eq!(flight.core().lock().followers, u32::MAX);
-    }
-
-    #[test]
-    fn a_flight_that_four_billion_have_come_to_and_left_takes_more() {
-        let flight = flight(0, u32::MAX);
-        assert!(matches!(flight.core().join(None, rows), Join::Joined));
-        let state = flight.core().lock();
-        assert_eq!((state.followers, state.joined), (1, u32::MAX));
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! A [`Waiter`] lives inside its caller's pinned future and is linked into the flight's [`Waiters`] only
 //! while it holds a waker. All its fields are read and written under the flight's lock; the `&mut Waiters`
-//! that every function here asks for is the proof of that.
+//! that every function here asks for is the proof of that. But whether it is linked its owner may see without.
 //!
 //! # Why
 //! A `Vec<Waker>` in the flight was tried first: it allocates as it grows, which the contract forbids,
@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::ptr;
 use std::task::Waker;
 
-use crate::sync::UnsafeCell;
+use crate::sync::{AtomicU8, Ordering, UnsafeCell};
 
 /// Which queue a caller waits in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub(crate) enum Side {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     node: UnsafeCell<Node>,
+    /// Which queue it is linked into. Changed under the lock; its owner may look without, see `is_linked`.
+    queue: AtomicU8,
     _pinned: PhantomPinned,
 }
 
@@ -38,14 +40,16 @@ pub(crate) struct Waiter {
 struct Node {
     /// There exactly while the node is linked.
     waker: Option<Waker>,
-    side: Side,
     prev: *const Waiter,
     next: *const Waiter,
 }
 
-impl Node {
-    fn take(&mut self) -> Option<(Waker, Side, *const Waiter, *const Waiter)> {
-        Some((self.waker.take()?, self.side, self.prev, self.next))
+/// In no queue. A `Side` is one more than this, or two.
+const UNLINKED: u8 = 0;
+
+impl Side {
+    fn queue(self) -> u8 {
+        self as u8 + 1
     }
 }
 
@@ -56,9 +60,17 @@ unsafe impl Send for Waiter {}
 unsafe impl Sync for Waiter {}
 
 impl Waiter {
+    #[inline(always)]
     pub(crate) fn new() -> Self {
-        let node = Node { waker: None, side: Side::Foreign, prev: ptr::null(), next: ptr::null() };
-        Self { node: UnsafeCell::new(node), _pinned: PhantomPinned }
+        let node = Node { waker: None, prev: ptr::null(), next: ptr::null() };
+        Self { node: UnsafeCell::new(node), queue: AtomicU8::new(UNLINKED), _pinned: PhantomPinned }
+    }
+
+    /// Whether anybody but its owner may come to it. If not, only the owner can change that.
+    #[inline(always)]
+    pub(crate) fn is_linked(&self) -> bool {
+        // Acquire: pairs with the Release in `remove`, the last that another thread does with a waiter.
+        self.queue.load(Ordering::Acquire) != UNLINKED
     }
 }
 
@@ -95,11 +107,11 @@ impl Waiters {
 
     /// Whether `waiter` stands in `side` already and would wake the same task as `waker`.
     pub(crate) fn has(&mut self, waiter: Pin<&Waiter>, side: Side, waker: &Waker) -> bool {
-        let has = |node: &mut Node| {
-            node.side == side && node.waker.as_ref().is_some_and(|old| old.will_wake(waker))
-        };
-        // SAFETY: `&mut self` is the lock; see the module.
-        waiter.node.with_mut(|node| has(unsafe { &mut *node }))
+        let has = |node: &mut Node| node.waker.as_ref().is_some_and(|old| old.will_wake(waker));
+        // Relaxed: under the lock.
+        waiter.queue.load(Ordering::Relaxed) == side.queue()
+            // SAFETY: `&mut self` is the lock; see the module.
+            && waiter.node.with_mut(|node| has(unsafe { &mut *node }))
     }
 
     /// Puts `waiter` at the end of `side` with `waker`; gives back the waker it replaces, to be dropped
@@ -129,32 +141,42 @@ impl Waiters {
                 (*prev).node.with_mut(|prev| (*prev).next = this);
             }
         }
-        let linked = Node { waker: Some(waker), side, prev, next };
+        let linked = Node { waker: Some(waker), prev, next };
         // SAFETY: `&mut self` is the lock, and this the only access to the node now.
         waiter.node.with_mut(|node| unsafe { *node = linked });
+        // Relaxed: under the lock.
+        waiter.queue.store(side.queue(), Ordering::Relaxed);
         old
     }
 
     /// Unlinks `waiter`, if it is linked, and gives back its waker.
     pub(crate) fn remove(&mut self, waiter: Pin<&Waiter>) -> Option<Waker> {
         let this: *const Waiter = waiter.get_ref();
+        // Relaxed: under the lock.
+        let queue = waiter.queue.load(Ordering::Relaxed);
+        let side = [Side::Native, Side::Foreign].into_iter().find(|side| side.queue() == queue)?;
         // SAFETY: `&mut self` is the lock.
-        let (waker, side, prev, next) = waiter.node.with_mut(|node| unsafe { (*node).take() })?;
+        let (waker, prev, next) = waiter.node.with_mut(|node| {
+            let node = unsafe { &mut *node };
+            (node.waker.take(), node.prev, node.next)
+        });
         let (head, len) = self.queue(side);
         *len -= 1;
         if next == this {
             *head = ptr::null();
-            return Some(waker);
+        } else {
+            if *head == this {
+                *head = next;
+            }
+            // SAFETY: what a node is linked to is linked as well, hence alive. No two accesses overlap.
+            unsafe {
+                (*prev).node.with_mut(|prev| (*prev).next = next);
+                (*next).node.with_mut(|next| (*next).prev = prev);
+            }
         }
-        if *head == this {
-            *head = next;
-        }
-        // SAFETY: what a node is linked to is linked as well, hence alive. No two accesses overlap.
-        unsafe {
-            (*prev).node.with_mut(|prev| (*prev).next = next);
-            (*next).node.with_mut(|next| (*next).prev = prev);
-        }
-        Some(waker)
+        // Release: pairs with the Acquire in `is_linked`. Whoever sees it may be gone at once.
+        waiter.queue.store(UNLINKED, Ordering::Release);
+        waker
     }
 
     /// Unlinks the one who has waited longest in `side` and gives its waker.

@@ -314,7 +314,7 @@ where
     #[inline(always)]
     fn led(
         mut self: Pin<&mut Self>,
-        led: Result<Outcome<V>, Waiting<R, V>>,
+        led: Result<Outcome<V>, Led<R, V>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Reduced<V>, ReduceError>> {
         match led {
@@ -322,9 +322,12 @@ where
                 self.set(Self::Over);
                 Poll::Ready(outcome.map(|value| Reduced { value, role: Role::Led }))
             }
-            Err(waiting) => {
-                self.set(Self::Aboard { waiting });
-                self.poll_on(cx)
+            Err(led) => {
+                self.set(Self::Aboard { waiting: Waiting::after(led) });
+                if let TryCallProjection::Aboard { waiting } = self.project() {
+                    waiting.settle(cx);
+                }
+                Poll::Pending
             }
         }
     }

@@ -128,10 +128,56 @@ impl<V, K, S> fmt::Debug for Miss<'_, V, K, S> {
     }
 }
 
-/// Leads with `work`, which is polled for the first time, unless somebody has come to lead meanwhile: then `work` is
-/// dropped. To be awaited at once.
+/// What came of the first poll of a call that was to lead.
+pub enum Started<'r, V> {
+    /// The flight has landed.
+    Landed(Landed<V>),
+    /// It is in the air, or another is.
+    Flying(Flight<'r, V>),
+}
+
+impl<V> fmt::Debug for Started<'_, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Landed(_) => "Landed",
+            Self::Flying(_) => "Flying",
+        })
+    }
+}
+
+/// What a flight came to.
+pub struct Landed<V>(Outcome<V>);
+
+impl<V> fmt::Debug for Landed<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Landed").finish_non_exhaustive()
+    }
+}
+
+/// Its value; panics where `Reducer::reduce` does.
 #[inline(always)]
-pub fn start<'r, V, K, S, F>(miss: Miss<'r, V, K, S>, work: F) -> Flight<'r, V>
+pub fn value<V>(landed: Landed<V>) -> V {
+    landed.0.unwrap_or_else(|error| error.raise())
+}
+
+/// The same for a function whose error type can hold a [`ReduceError`]: what would panic is returned, but for the panics
+/// of its own work.
+pub fn fallible_value<V: Fail>(landed: Landed<V>) -> V {
+    value_or(landed.0, V::fail)
+}
+
+fn value_or<V>(outcome: Outcome<V>, fail: fn(ReduceError) -> V) -> V {
+    match outcome {
+        Ok(value) => value,
+        Err(error @ ReduceError::Panicked(_)) => error.raise(),
+        Err(error) => fail(error),
+    }
+}
+
+/// Leads with `work`, which is polled for the first time, unless somebody has come to lead meanwhile: then `work` is
+/// dropped. A flight that comes of it is to be awaited at once.
+#[inline(always)]
+pub fn start<'r, V, K, S, F>(miss: Miss<'r, V, K, S>, work: F) -> Started<'r, V>
 where
     V: Output,
     K: Send + Sync + 'static,
@@ -144,7 +190,7 @@ where
 // What follows does not know the type of the work: there is one for every function in a program, and
 // each line that knows it is compiled for each.
 
-fn start_any<'r, V, K, S>(miss: Miss<'r, V, K, S>, mut work: Cargo<'_, K, V, S>) -> Flight<'r, V>
+fn start_any<'r, V, K, S>(miss: Miss<'r, V, K, S>, mut work: Cargo<'_, K, V, S>) -> Started<'r, V>
 where
     V: Output,
     K: Send + Sync + 'static,
@@ -153,16 +199,21 @@ where
     let Miss { reducer, site, hash, key, same, .. } = miss;
     let mut key = Some(key);
     let waiting = match board_owned(&reducer, site.0, hash, &mut key, &same, || work.take()) {
-        Ok(Boarded::Led(led)) => return Flight::begun(led.poll(|_| ())),
+        Ok(Boarded::Led(led)) => {
+            return match led.poll(|_| ()) {
+                Ok(outcome) => Started::Landed(Landed(outcome)),
+                Err(led) => Started::Flying(Flight::aboard(Waiting::after(led))),
+            };
+        }
         Ok(Boarded::Waits(waiting)) => waiting,
         Err(error) => {
             // What went wrong is told; a destructor has nothing to add.
             quietly(|| drop(key));
             quietly(|| drop(work));
-            return Flight::failed(error);
+            return Started::Landed(Landed(Err(error)));
         }
     };
-    match key {
+    Started::Flying(match key {
         // The flight before ours is just being dropped, on another thread. Rare enough for two boxes.
         Some(key) if waiting.stake() == Stake::Bystander => {
             let miss = Miss { reducer, site, hash, key, same, value: PhantomData };
@@ -173,7 +224,7 @@ where
             drop((key, work));
             Flight::aboard(waiting)
         }
-    }
+    })
 }
 
 /// Leads with `work` when the flight in the way is gone.
@@ -197,7 +248,10 @@ where
             let mut ending = pin!(waiting);
             poll_fn(|cx| ending.as_mut().poll_ended(cx)).await;
             match board_owned(&reducer, site.0, hash, &mut key, &same, || work.take()) {
-                Ok(Boarded::Led(led)) => break Flight::begun(led.poll(|_| ())),
+                Ok(Boarded::Led(led)) => match led.poll(|_| ()) {
+                    Ok(outcome) => return outcome,
+                    Err(led) => break Flight::aboard(Waiting::after(led)),
+                },
                 Ok(Boarded::Waits(next)) => waiting = next,
                 Err(error) => {
                     quietly(|| drop(key));
@@ -225,9 +279,8 @@ pin_project! {
 pin_project! {
     #[project = WayProjection]
     enum Way<'r, V> {
-        // It has come to something already, or nothing was to be had.
-        Over {
-            outcome: Option<Outcome<V>>,
+        Failed {
+            error: Option<ReduceError>,
         },
         Aboard {
             #[pin]
@@ -252,25 +305,14 @@ impl<'r, V> Flight<'r, V> {
         Self { way: Way::Aboard { waiting, poll: Waiting::poll_outcome } }
     }
 
-    #[inline(always)]
-    fn begun(led: Result<Outcome<V>, Waiting<&'r Reducer, V>>) -> Self
-    where
-        V: Clone + 'static,
-    {
-        match led {
-            Ok(outcome) => Self { way: Way::Over { outcome: Some(outcome) } },
-            Err(waiting) => Self::aboard(waiting),
-        }
-    }
-
     fn failed(error: ReduceError) -> Self {
-        Self { way: Way::Over { outcome: Some(Err(error)) } }
+        Self { way: Way::Failed { error: Some(error) } }
     }
 
     #[inline(always)]
     fn poll_outcome(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<V>> {
         match self.project().way.project() {
-            WayProjection::Over { outcome } => Poll::Ready(outcome.take().expect(READY)),
+            WayProjection::Failed { error } => Poll::Ready(Err(error.take().expect(READY))),
             WayProjection::Aboard { waiting, poll } => poll(waiting, cx),
             WayProjection::Later { call } => call.as_mut().poll(cx),
         }
@@ -287,8 +329,7 @@ impl<V> Future for Flight<'_, V> {
 }
 
 pin_project! {
-    /// The same for a function whose error type can hold a [`ReduceError`]: what would panic is returned,
-    /// but for the panics of its own work.
+    /// The same for a function as [`fallible_value`] is for.
     #[must_use = "futures do nothing unless polled"]
     pub struct Fallible<'r, V> {
         #[pin]
@@ -308,11 +349,8 @@ impl<V> Future for Fallible<'_, V> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<V> {
         let this = self.project();
-        this.flight.poll_outcome(cx).map(|outcome| match outcome {
-            Ok(value) => value,
-            Err(error @ ReduceError::Panicked(_)) => error.raise(),
-            Err(error) => (this.fail)(error),
-        })
+        let fail = *this.fail;
+        this.flight.poll_outcome(cx).map(|outcome| value_or(outcome, fail))
     }
 }
 

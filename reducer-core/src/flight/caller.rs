@@ -59,6 +59,7 @@ pub(crate) struct Led<R: HoldsRows, V> {
     // There is an outcome, and nothing to be left: the state may not say so (`Hold::land`).
     is_over: bool,
     link: Link,
+    span: WaitSpan,
     value: PhantomData<fn() -> V>,
 }
 
@@ -66,26 +67,29 @@ impl<R: HoldsRows, V> Led<R, V> {
     /// Of a flight of such values.
     #[inline(always)]
     pub(crate) fn new(flight: Hold, rows: R) -> Self {
-        let (flight, link) = (Some(flight), Link::default());
-        Self { flight, rows, in_seat: true, is_over: false, link, value: PhantomData }
+        Self {
+            span: WaitSpan::open(flight.core(), Stake::Leader),
+            flight: Some(flight),
+            rows,
+            in_seat: true,
+            is_over: false,
+            link: Link::default(),
+            value: PhantomData,
+        }
     }
 }
 
-impl<R: HoldsRows + Clone, V: Clone + 'static> Led<R, V> {
+impl<R: HoldsRows, V: Clone + 'static> Led<R, V> {
     /// The first poll, which for most calls is the only one: nothing is made ready for another. If there will be
-    /// one, here is who waits for it, to be put where it stays and polled at once: it has the seat until then.
+    /// one, the stake is here again, to [wait](Waiting::after).
     ///
     /// It begins with `first`, in the flight's name: what that calls is called from inside, and if it panics, so has
     /// the work.
     #[inline(always)]
-    pub(crate) fn poll(
-        mut self,
-        first: impl FnOnce(&Hold),
-    ) -> Result<Outcome<V>, Waiting<R, V>> {
+    pub(crate) fn poll(mut self, first: impl FnOnce(&Hold)) -> Result<Outcome<V>, Self> {
         let flight = self.flight.as_ref().expect("it is polled once");
-        let mut span = WaitSpan::open(flight.core(), Stake::Leader);
         let begun = {
-            let _entered = span.enter(flight.core());
+            let _entered = self.span.enter(flight.core());
             if let Err(ring) = self.link.refresh(flight) {
                 return Ok(Err(ReduceError::Reentrant(ring)));
             }
@@ -98,27 +102,16 @@ impl<R: HoldsRows + Clone, V: Clone + 'static> Led<R, V> {
                 }
                 first(flight);
             });
-            // It is the waiter's from here.
             begun.map_err(Seat::keep)
         };
-        if let Ok(outcome) = begun {
-            self.is_over = true;
-            let outcome = outcome.unwrap_or_else(|| flight.landed());
-            self.let_go();
-            return Ok(outcome);
-        }
-        Err(Waiting {
-            flight: self.flight.take(),
-            rows: self.rows.clone(),
-            stake: Stake::Leader,
-            in_seat: true,
-            new: false,
-            parks: false,
-            link: mem::take(&mut self.link),
-            waiter: Waiter::new(),
-            span,
-            value: PhantomData,
-        })
+        let Ok(outcome) = begun else {
+            self.in_seat = true;
+            return Err(self);
+        };
+        self.is_over = true;
+        let outcome = outcome.unwrap_or_else(|| flight.landed());
+        self.let_go();
+        Ok(outcome)
     }
 }
 
@@ -174,6 +167,26 @@ where
         }
     }
 
+    /// The stake of a leader that has been polled once: in the seat, until it is told to `settle`.
+    #[inline(always)]
+    pub(crate) fn after(mut led: Led<R, V>) -> Self
+    where
+        R: Clone,
+    {
+        Self {
+            flight: led.flight.take(),
+            rows: led.rows.clone(),
+            stake: Stake::Leader,
+            in_seat: true,
+            new: false,
+            parks: false,
+            link: mem::take(&mut led.link),
+            waiter: Waiter::new(),
+            span: mem::take(&mut led.span),
+            value: PhantomData,
+        }
+    }
+
     /// The same, for a thread that parks between polls.
     pub(crate) fn parking(mut self) -> Self {
         self.parks = true;
@@ -210,20 +223,28 @@ where
         });
     }
 
+    /// Waits like everybody else, for the next poll of a flight that it has led to here.
+    #[inline(always)]
+    pub(crate) fn settle(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        let this = self.project();
+        let flight = this.flight.as_ref().expect(OVER);
+        *this.in_seat = false;
+        Seat::new(flight, this.rows.rows()).give_up(this.waiter.as_ref(), *this.parks, cx);
+    }
+
     /// Waits for the outcome. Drives the flight when it is this caller's turn.
     #[inline]
     pub(crate) fn poll_outcome(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<V>>
     where
         V: Clone + 'static,
     {
+        if self.in_seat {
+            self.settle(cx);
+            return Poll::Pending;
+        }
         let this = self.as_mut().project();
         let flight = this.flight.as_ref().expect(OVER);
         let (rows, waiter) = (this.rows.rows(), this.waiter.as_ref());
-        if mem::take(this.in_seat) {
-            // It has led to here, and waits like everybody else from now on.
-            Seat::new(flight, rows).give_up(waiter, *this.parks, cx);
-            return Poll::Pending;
-        }
         let mine = {
             let _entered = this.span.enter(flight.core());
             if let Err(ring) = this.link.refresh(flight) {

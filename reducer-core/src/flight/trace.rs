@@ -54,7 +54,7 @@ mod imp {
     }
 
     /// As above.
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     pub(crate) struct WaitSpan(Option<Box<Wait>>);
 
     #[derive(Debug)]
@@ -121,7 +121,7 @@ mod imp {
         pub(crate) fn landed(&self, _: u32, _: &str) {}
     }
 
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     pub(crate) struct WaitSpan(());
 
     impl WaitSpan {

@@ -67,12 +67,15 @@ impl Expansion<'_> {
     //                      Hit(flight) => flight,
     //                      Miss(miss) => {
     //                          let kept1 = support::capture(tag);
-    //                          support::start::<Result<User, Error>, ..>(miss, async move {
+    //                          match support::start::<Result<User, Error>, ..>(miss, async move {
     //                              if false { return never::<Result<..>>(); }
     //                              let id = id;
     //                              let tag = kept1.get();
     //                              { body }
-    //                          })
+    //                          }) {
+    //                              Landed(landed) => return support::value::<Result<User, Error>>(landed),
+    //                              Flying(flight) => flight,
+    //                          }
     //                      }
     //                  }
     //              };
@@ -89,6 +92,8 @@ impl Expansion<'_> {
     // and the last
     //
     //              return support::fallible::<Result<User, Error>>(flight).await;
+    //
+    // and `fallible_value` stands for `value`.
     //
     // With `meter`, the leader clones it before it moves the arguments, and the work begins with
     //
@@ -122,9 +127,13 @@ impl Expansion<'_> {
         };
         let start = self.call("start", 3, &quote_spanned!(self.output_span=> miss, #work));
         let terms = self.terms();
-        let flight = match self.model.has_terms() {
-            true => self.call("fallible", 0, &quote_spanned!(self.output_span=> flight)),
-            false => quote_spanned!(self.span=> flight),
+        let landed = quote_spanned!(self.output_span=> landed);
+        let (flight, value) = match self.model.has_terms() {
+            true => (
+                self.call("fallible", 0, &quote_spanned!(self.output_span=> flight)),
+                self.call("fallible_value", 0, &landed),
+            ),
+            false => (quote_spanned!(self.span=> flight), self.call("value", 0, &landed)),
         };
         quote_spanned! {self.span=>
             #reducer
@@ -134,7 +143,14 @@ impl Expansion<'_> {
                 { #lookup }
                 match found {
                     #s::Lookup::Hit(flight) => flight,
-                    #s::Lookup::Miss(miss) => { #meter #copies #start }
+                    #s::Lookup::Miss(miss) => {
+                        #meter
+                        #copies
+                        match #start {
+                            #s::Started::Landed(landed) => return #value,
+                            #s::Started::Flying(flight) => flight,
+                        }
+                    }
                 }
             };
             return #flight.await;

@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use benches::allocations::allocations;
 use benches::floor::Floor;
-use benches::work::{Value, drive, work};
+use benches::work::{Events, Plan, Value, drive, work};
 use futures_util::StreamExt as _;
 use reducer_core::{Aggregator, Meter, Reducer, StatisticsOverallHooks, reduceable};
 use tokio::runtime::Builder;
 
 type Program = (&'static str, fn(u64));
 
-const PROGRAMS: [Program; 11] = [
+const PROGRAMS: [Program; 12] = [
     ("floor-2", floor),
     ("reduce", |calls| reduce(&Reducer::new(), calls, 0)),
     ("reduce-statistics", |calls| {
@@ -29,6 +29,7 @@ const PROGRAMS: [Program; 11] = [
     ("attribute", |calls| (0..calls).for_each(|key| drop(black_box(drive(by_number(key)))))),
     ("attribute-str", attribute_str),
     ("lead-and-join", lead_and_join),
+    ("crowd-100", crowd),
     ("blocking", |calls| {
         let reducer = Reducer::new();
         for key in 0..calls {
@@ -103,6 +104,26 @@ fn lead_and_join(calls: u64) {
         assert!(
             matches!(first.as_mut().poll(&mut cx), Poll::Ready(same) if Arc::ptr_eq(&same, &value))
         );
+    }
+}
+
+/// A hundred at a time call one key, whose work waits for an event from outside.
+fn crowd(calls: u64) {
+    let (reducer, event) = (Reducer::new(), Events::default());
+    let plan = Plan::events(&event, 1);
+    let mut cx = Context::from_waker(Waker::noop());
+    for key in (0..calls).step_by(100) {
+        event.reset();
+        let mut callers: [_; 100] =
+            std::array::from_fn(|_| Box::pin(reducer.reduce_with(key, || plan.work(key))));
+        for caller in &mut callers {
+            assert!(caller.as_mut().poll(&mut cx).is_pending());
+        }
+        event.happen();
+        for caller in &mut callers {
+            let Poll::Ready(value) = caller.as_mut().poll(&mut cx) else { panic!("it has landed") };
+            black_box(value);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use crate::error::ReduceError;
 use crate::flight::{
-    Cargo, Hold, HoldsRows, Link, Outcome, Site, Stake, Waiting, quietly, within, wreck,
+    Cargo, Hold, HoldsRows, Link, Outcome, Place, Site, Stake, Waiting, quietly, within, wreck,
 };
 use crate::key::{ByEq, Key, Same};
 use crate::reducer::{Reduced, Reducer, Role};
@@ -191,12 +191,12 @@ where
 {
     match admission {
         Admission::Joined(flight) => {
-            let mut waiting = pin!(Waiting::new(flight, reducer, Stake::Follower).parking());
+            let mut waiting = pin!(Waiting::new(Place::new(flight, reducer, Stake::Follower)).parking());
             Some(park_until(|cx| waiting.as_mut().poll_outcome(cx)))
         }
         Admission::Ending(flight) => {
             let mut waiting =
-                pin!(Waiting::<_, V>::new(flight, reducer, Stake::Bystander).parking());
+                pin!(Waiting::<_, V>::new(Place::new(flight, reducer, Stake::Bystander)).parking());
             park_until(|cx| waiting.as_mut().poll_ended(cx));
             None
         }
@@ -215,7 +215,7 @@ where
     // No ring can be closed by a flight that waits on nothing yet: only the edge is wanted here.
     let _ = link.refresh(&flight);
     let outcome = within(&flight, || {
-        let key = flight.key().downcast_ref().expect("launched with this key");
+        let key = flight.key().expect("launched with this key");
         let span = flight.core().span();
         let mut value = None;
         let run = catch_unwind(AssertUnwindSafe(|| {

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::error::ReduceError;
-use crate::flight::{Cargo, Hold, HoldsRows, Led, Outcome, Ready, Site, Stake, Waiting, quietly};
+use crate::flight::{Cargo, Hold, HoldsRows, Outcome, Place, Ready, Site, Stake, Waiting, quietly};
 use crate::key::{ByEq, Key, Owned, Same};
 use crate::reducer::{Reduced, Reducer, Role};
 use crate::registry::{Admission, Options};
@@ -79,7 +79,7 @@ where
     }
 
     fn begin(&mut self, flight: &Hold) {
-        let key = flight.key().downcast_ref::<K>().expect("launched with this key");
+        let key = flight.key::<K>().expect("launched with this key");
         flight.board((self.0)(key.clone()));
     }
 }
@@ -94,13 +94,6 @@ enum Wanted<P, K, S> {
     Own(u64, K, S),
 }
 
-/// The stake that a call has come to.
-pub(crate) enum Boarded<R: HoldsRows, V> {
-    Led(Led<R, V>),
-    /// Follows, or stands by.
-    Waits(Waiting<R, V>),
-}
-
 /// Takes a stake in a flight: leads, follows, or stands by until one ends that is in the way. Only then, `wanted` is
 /// there again.
 #[inline(always)]
@@ -109,7 +102,7 @@ fn board<R, P, W, V>(
     site: Site,
     wanted: &mut Option<Wanted<P, P::Owned, P::Same>>,
     work: &mut W,
-) -> Result<Boarded<R, V>, ReduceError>
+) -> Result<Place<R, V>, ReduceError>
 where
     R: HoldsRows + Borrow<Reducer> + Clone,
     P: Key,
@@ -130,10 +123,10 @@ where
         Ok(key) => match registry.find::<V, P>(options, hash, site, &key) {
             Admission::Absent => key.into_owned(),
             Admission::Joined(flight) => {
-                let waiting = Waiting::new(flight, holder.clone(), Stake::Follower);
+                let place = Place::new(flight, holder.clone(), Stake::Follower);
                 // Only now that the stake is ours to give up: it may panic when it is dropped.
                 drop(key);
-                return Ok(Boarded::Waits(waiting));
+                return Ok(place);
             }
             admission => {
                 *wanted = Some(Wanted::Hashed(hash, key));
@@ -145,8 +138,8 @@ where
     let mut key = Some(key);
     let boarded = board_owned(holder, site, hash, &mut key, &same, || work.cargo());
     match &boarded {
-        Ok(Boarded::Led(_)) => {}
-        Ok(Boarded::Waits(_)) => *wanted = key.map(|key| Wanted::Own(hash, key, same)),
+        Ok(place) if place.stake() == Stake::Leader => {}
+        Ok(_) => *wanted = key.map(|key| Wanted::Own(hash, key, same)),
         // What went wrong is told; a destructor has nothing to add.
         Err(_) => quietly(|| drop(key)),
     }
@@ -166,7 +159,7 @@ pub(crate) fn board_owned<'c, R, K, S, V>(
     key: &mut Option<K>,
     same: &S,
     cargo: impl FnOnce() -> Cargo<'c, K, V, S>,
-) -> Result<Boarded<R, V>, ReduceError>
+) -> Result<Place<R, V>, ReduceError>
 where
     R: HoldsRows + Borrow<Reducer> + Clone,
     K: Send + Sync + 'static,
@@ -185,18 +178,18 @@ where
 
 /// The stake that the registry has entered.
 #[inline(always)]
-fn stake_in<R, V>(admission: Admission, holder: &R) -> Result<Boarded<R, V>, ReduceError>
+fn stake_in<R, V>(admission: Admission, holder: &R) -> Result<Place<R, V>, ReduceError>
 where
     R: HoldsRows + Clone,
 {
     let (flight, stake) = match admission {
-        Admission::Led(flight) => return Ok(Boarded::Led(Led::new(flight, holder.clone()))),
+        Admission::Led(flight) => (flight, Stake::Leader),
         Admission::Joined(flight) => (flight, Stake::Follower),
         Admission::Ending(flight) => (flight, Stake::Bystander),
         Admission::Refused(error) => return Err(error),
         Admission::Absent => unreachable!("who would lead is not told `Absent`"),
     };
-    Ok(Boarded::Waits(Waiting::new(flight, holder.clone(), stake)))
+    Ok(Place::new(flight, holder.clone(), stake))
 }
 
 pin_project! {
@@ -207,7 +200,7 @@ pin_project! {
     // `P: Key` holds for *any* lifetime, and a `&'static str` as a key inside an `async` block would not
     // compile (rust-lang/rust#102211).
     #[project = TryCallProjection]
-    #[project_replace = Asked]
+    #[project_replace = TryCallParts]
     pub(crate) enum TryCall<R, P, K, S, W, V>
     where
         R: HoldsRows,
@@ -226,7 +219,7 @@ pin_project! {
             waiting: Waiting<R, V>,
         },
         // Led, and that took no more than a poll; or there was nothing to be had.
-        Over,
+        Done,
     }
 }
 
@@ -263,11 +256,11 @@ where
             let mut wanted = Some(Wanted::Asked(key.take().expect(READY)));
             match board(reducer, *site, &mut wanted, work) {
                 // For most calls this is the only poll.
-                Ok(Boarded::Led(led)) => {
-                    let led = led.poll(|flight| work.begin(flight));
+                Ok(place) if place.stake() == Stake::Leader => {
+                    let led = place.lead(|flight| work.begin(flight));
                     return self.led(led, cx);
                 }
-                Ok(Boarded::Waits(waiting)) => self.as_mut().wait(waiting, wanted),
+                Ok(place) => self.as_mut().wait(place, wanted),
                 Err(error) => return self.fail(error),
             }
         }
@@ -295,16 +288,16 @@ where
                     return Poll::Ready(outcome.map(|value| Reduced { value, role }));
                 }
                 TryCallProjection::StandsBy { reducer, start, waiting } => (reducer, start, waiting),
-                TryCallProjection::Asked { .. } | TryCallProjection::Over => panic!("{READY}"),
+                TryCallProjection::Asked { .. } | TryCallProjection::Done => panic!("{READY}"),
             };
             ready!(waiting.as_mut().poll_ended(cx));
             match board(reducer, start.site, &mut start.wanted, &mut start.work) {
-                Ok(Boarded::Led(led)) => {
-                    let led = led.poll(|flight| start.work.begin(flight));
+                Ok(place) if place.stake() == Stake::Leader => {
+                    let led = place.lead(|flight| start.work.begin(flight));
                     return self.led(led, cx);
                 }
-                Ok(Boarded::Waits(next)) if start.wanted.is_some() => waiting.set(next),
-                Ok(Boarded::Waits(next)) => self.set(Self::Aboard { waiting: next }),
+                Ok(place) if start.wanted.is_some() => waiting.set(Waiting::new(place)),
+                Ok(place) => self.set(Self::Aboard { waiting: Waiting::new(place) }),
                 Err(error) => return self.fail(error),
             }
         }
@@ -314,16 +307,16 @@ where
     #[inline(always)]
     fn led(
         mut self: Pin<&mut Self>,
-        led: Result<Outcome<V>, Led<R, V>>,
+        led: Result<Outcome<V>, Place<R, V>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Reduced<V>, ReduceError>> {
         match led {
             Ok(outcome) => {
-                self.set(Self::Over);
+                self.set(Self::Done);
                 Poll::Ready(outcome.map(|value| Reduced { value, role: Role::Led }))
             }
-            Err(led) => {
-                self.set(Self::Aboard { waiting: Waiting::after(led) });
+            Err(place) => {
+                self.set(Self::Aboard { waiting: Waiting::new(place) });
                 if let TryCallProjection::Aboard { waiting } = self.project() {
                     waiting.settle(cx);
                 }
@@ -333,24 +326,35 @@ where
     }
 
     /// Waits for the outcome, or, with something still wanted, for an end.
+    #[inline(always)]
     fn wait(
         mut self: Pin<&mut Self>,
-        waiting: Waiting<R, V>,
+        place: Place<R, V>,
         wanted: Option<Wanted<P, P::Owned, P::Same>>,
     ) {
         if wanted.is_none() {
-            return self.set(Self::Aboard { waiting });
+            self.set(Self::Aboard { waiting: Waiting::new(place) });
+        } else {
+            self.stand_by(place, wanted);
         }
-        if let Asked::Asked { reducer, site, work, .. } = self.as_mut().project_replace(Self::Over) {
+    }
+
+    #[cold]
+    fn stand_by(
+        mut self: Pin<&mut Self>,
+        place: Place<R, V>,
+        wanted: Option<Wanted<P, P::Owned, P::Same>>,
+    ) {
+        if let TryCallParts::Asked { reducer, site, work, .. } = self.as_mut().project_replace(Self::Done) {
             let start = Box::new(Start { site, wanted, work });
-            self.set(Self::StandsBy { reducer, start, waiting });
+            self.set(Self::StandsBy { reducer, start, waiting: Waiting::new(place) });
         }
     }
 
     #[cold]
     fn fail(mut self: Pin<&mut Self>, error: ReduceError) -> Poll<Result<Reduced<V>, ReduceError>> {
         // What went wrong is told; a destructor has nothing to add.
-        quietly(|| self.set(Self::Over));
+        quietly(|| self.set(Self::Done));
         Poll::Ready(Err(error))
     }
 }

@@ -17,9 +17,9 @@ pub use crate::batch::{
     AggregateError, Aggregated, Answers, SlotsOutcome, Terms, answered, slotted, terms,
 };
 use crate::blocking::{follow_found, lead_or_follow};
-use crate::call::{Boarded, READY, board_owned, check_runtime};
+use crate::call::{READY, board_owned, check_runtime};
 use crate::error::ReduceError;
-use crate::flight::{self, Cargo, Outcome, Stake, Waiting, quietly};
+use crate::flight::{self, Cargo, Outcome, Place, Stake, Waiting, quietly};
 pub use crate::key::parts::{
     ByPtr, Fail, Output, capture, capture_option, no_part, probe, self_part, static_part,
 };
@@ -75,10 +75,10 @@ where
     let hash = hash(reducer, &key);
     match reducer.registry.find::<V, P>(&reducer.options, hash, site.0, &key) {
         Admission::Joined(flight) => {
-            let waiting = Waiting::new(flight, reducer, Stake::Follower);
+            let place = Place::new(flight, reducer, Stake::Follower);
             // May panic; the stake is ours to give up by now, and not yet on its way out.
             drop(key);
-            Lookup::Hit(Flight::aboard(waiting))
+            Lookup::Hit(Flight::aboard(place))
         }
         Admission::Refused(error) => Lookup::Hit(Flight::failed(error)),
         // Whether a flight is ending is asked again by `start`.
@@ -198,14 +198,14 @@ where
 {
     let Miss { reducer, site, hash, key, same, .. } = miss;
     let mut key = Some(key);
-    let waiting = match board_owned(&reducer, site.0, hash, &mut key, &same, || work.take()) {
-        Ok(Boarded::Led(led)) => {
-            return match led.poll(|_| ()) {
+    let place = match board_owned(&reducer, site.0, hash, &mut key, &same, || work.take()) {
+        Ok(place) if place.stake() == Stake::Leader => {
+            return match place.lead(|_| ()) {
                 Ok(outcome) => Started::Landed(Landed(outcome)),
-                Err(led) => Started::Flying(Flight::aboard(Waiting::after(led))),
+                Err(place) => Started::Flying(Flight::aboard(place)),
             };
         }
-        Ok(Boarded::Waits(waiting)) => waiting,
+        Ok(place) => place,
         Err(error) => {
             // What went wrong is told; a destructor has nothing to add.
             quietly(|| drop(key));
@@ -215,14 +215,14 @@ where
     };
     Started::Flying(match key {
         // The flight before ours is just being dropped, on another thread. Rare enough for two boxes.
-        Some(key) if waiting.stake() == Stake::Bystander => {
+        Some(key) if place.stake() == Stake::Bystander => {
             let miss = Miss { reducer, site, hash, key, same, value: PhantomData };
-            start_later(miss, waiting, work.into_box())
+            start_later(miss, place, work.into_box())
         }
         _ => {
             // While the stake is still ours to give up: destructors may panic.
             drop((key, work));
-            Flight::aboard(waiting)
+            Flight::aboard(place)
         }
     })
 }
@@ -230,7 +230,7 @@ where
 /// Leads with `work` when the flight in the way is gone.
 fn start_later<'r, V, K, S>(
     miss: Miss<'r, V, K, S>,
-    mut waiting: Waiting<&'r Reducer, V>,
+    mut place: Place<&'r Reducer, V>,
     mut work: Cargo<'static, K, V, S>,
 ) -> Flight<'r, V>
 where
@@ -242,17 +242,17 @@ where
     let mut key = Some(key);
     let call = Box::pin(async move {
         let flight = loop {
-            if waiting.stake() != Stake::Bystander {
-                break Flight::aboard(waiting);
+            if place.stake() == Stake::Follower {
+                break Flight::aboard(place);
             }
-            let mut ending = pin!(waiting);
+            let mut ending = pin!(Waiting::new(place));
             poll_fn(|cx| ending.as_mut().poll_ended(cx)).await;
             match board_owned(&reducer, site.0, hash, &mut key, &same, || work.take()) {
-                Ok(Boarded::Led(led)) => match led.poll(|_| ()) {
+                Ok(next) if next.stake() == Stake::Leader => match next.lead(|_| ()) {
                     Ok(outcome) => return outcome,
-                    Err(led) => break Flight::aboard(Waiting::after(led)),
+                    Err(next) => break Flight::aboard(next),
                 },
-                Ok(Boarded::Waits(next)) => waiting = next,
+                Ok(next) => place = next,
                 Err(error) => {
                     quietly(|| drop(key));
                     quietly(|| drop(work));
@@ -298,11 +298,12 @@ type PollOutcome<'r, V> =
     fn(Pin<&mut Waiting<&'r Reducer, V>>, &mut Context<'_>) -> Poll<Outcome<V>>;
 
 impl<'r, V> Flight<'r, V> {
-    fn aboard(waiting: Waiting<&'r Reducer, V>) -> Self
+    #[inline(always)]
+    fn aboard(place: Place<&'r Reducer, V>) -> Self
     where
         V: Clone + 'static,
     {
-        Self { way: Way::Aboard { waiting, poll: Waiting::poll_outcome } }
+        Self { way: Way::Aboard { waiting: Waiting::new(place), poll: Waiting::poll_outcome } }
     }
 
     fn failed(error: ReduceError) -> Self {

@@ -7,7 +7,7 @@
 //!
 //! Lock order: a shard, or a flight that others may have; never one inside the other.
 
-use std::any::{Any, TypeId};
+use std::any::TypeId;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,10 +54,26 @@ struct Shard {
 /// The rows of a shard, locked.
 type Shut<'a> = MutexGuard<'a, Table>;
 
-/// Whether the flight is one that a call may be looking for: all but its key. Its hash has been compared.
-#[inline(always)]
-fn is_alike(flight: &Hold, site: Site, kind: fn() -> Kind) -> bool {
-    flight.core().site == site && flight.kind() == kind()
+/// What a call is looking for, all but its key.
+#[derive(Clone, Copy)]
+struct Sought {
+    hash: u64,
+    site: Site,
+    kind: fn() -> Kind,
+}
+
+impl Sought {
+    /// Whether a flight with this hash may be it.
+    #[inline(always)]
+    fn is_alike(&self, flight: &Hold) -> bool {
+        flight.core().site == self.site && flight.kind() == (self.kind)()
+    }
+
+    /// Some flight that may be it.
+    #[inline(always)]
+    fn find(&self, rows: &mut Table) -> Option<Hold> {
+        rows.find(self.hash, |flight| self.is_alike(flight)).cloned()
+    }
 }
 
 /// What came of a look at the table.
@@ -76,20 +92,20 @@ pub(crate) enum Admission {
 
 /// A call on its way to a flight.
 trait Seeker {
-    fn is_same(&self, key: &dyn Any) -> bool;
+    fn is_same(&self, flight: &Hold) -> bool;
     /// The flight to enter if there is none. Called under a lock: runs no user code.
-    fn launch(&mut self, hash: u64, site: Site, log: Log) -> Option<(Hold, Row)>;
+    fn launch(&mut self, sought: Sought, log: Log) -> Option<(Hold, Row)>;
 }
 
 /// Looks, and leaves the table as it is.
 struct Finding<'k, P>(&'k P);
 
 impl<P: Key> Seeker for Finding<'_, P> {
-    fn is_same(&self, key: &dyn Any) -> bool {
-        key.downcast_ref().is_some_and(|key| self.0.eq(key))
+    fn is_same(&self, flight: &Hold) -> bool {
+        flight.key().is_some_and(|key| self.0.eq(key))
     }
 
-    fn launch(&mut self, _: u64, _: Site, _: Log) -> Option<(Hold, Row)> {
+    fn launch(&mut self, _: Sought, _: Log) -> Option<(Hold, Row)> {
         None
     }
 }
@@ -108,14 +124,14 @@ where
     S: Same<K>,
     V: Send + Sync + 'static,
 {
-    fn is_same(&self, key: &dyn Any) -> bool {
-        match (key.downcast_ref(), &self.key) {
+    fn is_same(&self, flight: &Hold) -> bool {
+        match (flight.key(), &self.key) {
             (Some(key), Some(mine)) => self.same.same(mine, key),
             _ => false,
         }
     }
 
-    fn launch(&mut self, hash: u64, site: Site, log: Log) -> Option<(Hold, Row)> {
+    fn launch(&mut self, Sought { hash, site, .. }: Sought, log: Log) -> Option<(Hold, Row)> {
         let cargo = self.cargo.take()?;
         Some(cargo().launch(hash, site, log, self.key.take()?))
     }
@@ -141,13 +157,8 @@ impl Passed {
     }
 
     /// A flight that may be the one, and has not been looked at yet.
-    fn next(
-        &mut self,
-        rows: &mut Table,
-        is_alike: impl Fn(&Hold) -> bool,
-        hash: u64,
-    ) -> Option<Hold> {
-        let alike = rows.with_hash(hash).filter(|flight| is_alike(flight));
+    fn next(&mut self, rows: &mut Table, sought: Sought) -> Option<Hold> {
+        let alike = rows.with_hash(sought.hash).filter(|flight| sought.is_alike(flight));
         let mut alike = alike.filter(|flight| !self.seen.contains(&flight.address()));
         let first = alike.next().cloned();
         // Once keys collide, all that do are taken in one go: the cost of a call grows with their number, not
@@ -233,12 +244,14 @@ impl Registry {
         site: Site,
         key: &P,
     ) -> Admission {
-        let kind = Kind::of::<P::Owned, V>;
+        let sought = Sought { hash, site, kind: Kind::of::<P::Owned, V> };
         // The shard is free again before anybody is asked.
-        let alike = self.alike(&mut self.shard(hash), hash, site, kind);
-        match alike {
-            None => Admission::Absent,
-            Some(flight) => self.seek(options, hash, site, kind, flight, &mut Finding(key)),
+        let alike = sought.find(&mut self.shard(hash));
+        let Some(flight) = alike else { return Admission::Absent };
+        let mut seeker = Finding(key);
+        match self.join_if_same(options, site, &flight, &seeker) {
+            Some(Join::Joined) => Admission::Joined(flight),
+            found => self.seek(options, sought, flight, found, &mut seeker),
         }
     }
 
@@ -258,49 +271,61 @@ impl Registry {
         S: Same<K>,
         V: Clone + Send + Sync + 'static,
     {
-        let kind = Kind::of::<K, V>;
+        let sought = Sought { hash, site, kind: Kind::of::<K, V> };
         let mut rows = self.shard(hash);
-        if let Some(flight) = self.alike(&mut rows, hash, site, kind) {
+        if let Some(flight) = sought.find(&mut rows) {
             drop(rows);
             let mut seeker = Leading { key, same, cargo: Some(cargo) };
-            return self.seek(options, hash, site, kind, flight, &mut seeker);
+            return match self.join_if_same(options, site, &flight, &seeker) {
+                Some(Join::Joined) => Admission::Joined(flight),
+                found => self.seek(options, sought, flight, found, &mut seeker),
+            };
         }
         let key = key.take().expect("kept until there is a stake");
         let launched = cargo().launch(hash, site, self.log(hash), key);
         self.enter(options, rows, launched, site)
     }
 
-    /// Some flight that a call may be looking for.
+    /// One more follower, if this is the flight that is looked for.
     #[inline(always)]
-    fn alike(&self, rows: &mut Table, hash: u64, site: Site, kind: fn() -> Kind) -> Option<Hold> {
-        rows.find(hash, |flight| is_alike(flight, site, kind)).cloned()
+    fn join_if_same<T: Seeker>(
+        &self,
+        options: &Options,
+        site: Site,
+        flight: &Hold,
+        seeker: &T,
+    ) -> Option<Join> {
+        if !seeker.is_same(flight) {
+            return None;
+        }
+        let join = flight.core().join(options.max_followers.unwrap_or(usize::MAX));
+        if let Join::Joined = join {
+            self.placed(flight, site, Role::Joined);
+        }
+        Some(join)
     }
 
-    /// `flight` was alike when it was looked at: is it the one, and if not, which is?
-    fn seek(
+    /// `flight` was alike when it was looked at, and this is what it was `found` to be: the one, or not. If not, which is?
+    #[cold]
+    fn seek<T: Seeker>(
         self: &Arc<Self>,
         options: &Options,
-        hash: u64,
-        site: Site,
-        kind: fn() -> Kind,
+        sought: Sought,
         mut flight: Hold,
-        seeker: &mut dyn Seeker,
+        mut found: Option<Join>,
+        seeker: &mut T,
     ) -> Admission {
-        let limit = options.max_followers.unwrap_or(usize::MAX);
+        let Sought { hash, site, .. } = sought;
         let mut passed = None::<Box<Passed>>;
         loop {
-            if seeker.is_same(flight.key()) {
-                match flight.core().join(limit) {
-                    Join::Joined => {
-                        self.placed(&flight, site, Role::Joined);
-                        return Admission::Joined(flight);
-                    }
-                    Join::Full => return self.refuse(limit, site, &flight),
-                    // A destructor of the work may call for its own key, and would wait for its own end.
-                    Join::Ending if !waits_on_us(&flight) => return Admission::Ending(flight),
-                    Join::Ending | Join::Over => {
-                        passed.get_or_insert_default().dead = Some(flight.clone());
-                    }
+            match found {
+                None => {}
+                Some(Join::Joined) => return Admission::Joined(flight),
+                Some(Join::Full) => return self.refuse(options, site, &flight),
+                // A destructor of the work may call for its own key, and would wait for its own end.
+                Some(Join::Ending) if !waits_on_us(&flight) => return Admission::Ending(flight),
+                Some(Join::Ending | Join::Over) => {
+                    passed.get_or_insert_default().dead = Some(flight.clone());
                 }
             }
             let passed = passed.get_or_insert_default();
@@ -309,11 +334,10 @@ impl Registry {
                 queued
             } else {
                 let mut rows = self.shard(hash);
-                let next = passed.next(&mut rows, |flight| is_alike(flight, site, kind), hash);
-                if let Some(next) = next {
+                if let Some(next) = passed.next(&mut rows, sought) {
                     next
                 } else {
-                    let launched = seeker.launch(hash, site, self.log(hash));
+                    let launched = seeker.launch(sought, self.log(hash));
                     let Some(launched) = launched else { return Admission::Absent };
                     // In the place of the one that is over, if that still has its.
                     let old = passed.dead.as_ref().and_then(|dead| rows.remove(dead));
@@ -322,6 +346,7 @@ impl Registry {
                     return admission;
                 }
             };
+            found = self.join_if_same(options, site, &flight, seeker);
         }
     }
 
@@ -345,7 +370,8 @@ impl Registry {
     }
 
     #[cold]
-    fn refuse(&self, limit: usize, site: Site, flight: &Hold) -> Admission {
+    fn refuse(&self, options: &Options, site: Site, flight: &Hold) -> Admission {
+        let limit = options.max_followers.unwrap_or(usize::MAX);
         if let Some(hooks) = &self.hooks {
             let of = &InFlight { site, flight };
             hooks.refused(&Call { of, role: Role::Joined, end: End::NotYet });
@@ -373,7 +399,7 @@ impl Registry {
             .filter(|flight| flight.kind().key == TypeId::of::<K>())
             .cloned()
             .collect();
-        alike.into_iter().filter(move |flight| flight.key().downcast_ref() == Some(key))
+        alike.into_iter().filter(move |flight| flight.key() == Some(key))
     }
 
     pub(crate) fn forget<K: Hash + Eq + 'static>(&self, key: &K) -> bool {

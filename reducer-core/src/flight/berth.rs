@@ -24,9 +24,10 @@ use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop, MaybeUninit, offset_of};
 use std::pin::Pin;
 use std::ptr;
+use std::sync::OnceLock;
 use std::task::{Context, Poll};
 
-use super::{Core, Hold, Hull, Hulled, Log, Row, Rows, Site, step};
+use super::{Core, Hold, Hull, Hulled, Kind, Log, Outcome, Row, Rows, Site, step};
 use crate::key::Same;
 use crate::sync::UnsafeCell;
 
@@ -59,6 +60,10 @@ pub(super) struct Kit {
     work: Layout,
     /// What the work is.
     id: fn() -> TypeId,
+    /// What key and value are.
+    pub(super) kind: fn() -> Kind,
+    /// Where the outcome is, in bytes from where the hull begins.
+    outcome: usize,
     /// Where the work begins, in bytes from where the hull does.
     berth: usize,
     /// The hull of a flight.
@@ -94,6 +99,8 @@ where
         whole: Layout::new::<Self>(),
         work: Layout::new::<F>(),
         id: TypeId::of::<F>,
+        kind: Kind::of::<K, V>,
+        outcome: offset_of!(Hull<K, V, S>, outcome),
         berth: offset_of!(Self, work),
         hull: hull::<K, V, S>,
         drop_hull: drop_hull::<K, V, S>,
@@ -314,7 +321,33 @@ impl<F> Drop for Ready<F> {
     }
 }
 
+/// How the hull of any flight with keys `K` begins.
+#[repr(C)]
+struct Keyed<K> {
+    core: Core,
+    key: K,
+}
+
 impl Hold {
+    /// # Safety
+    /// The flight is one with keys `K`.
+    #[inline(always)]
+    pub(super) unsafe fn key_unchecked<K>(&self) -> &K {
+        // SAFETY: both are `repr(C)` and begin with a core and then such a key, which never changes.
+        unsafe { &(*self.as_ptr().cast::<Keyed<K>>()).key }
+    }
+
+    /// Filled once landed with more than one caller.
+    ///
+    /// # Safety
+    /// The flight is one with values `V`.
+    #[inline(always)]
+    pub(super) unsafe fn place_unchecked<V>(&self) -> &OnceLock<Outcome<V>> {
+        let place = self.as_ptr().cast::<u8>();
+        // SAFETY: the kit is the flight's, and says where it is.
+        unsafe { &*place.add(self.core().kit.outcome).cast() }
+    }
+
     /// Where the work lies, or will.
     #[inline]
     fn berth(&self) -> *mut () {

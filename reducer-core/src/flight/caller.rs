@@ -49,11 +49,12 @@ pin_project! {
     }
 }
 
-/// The stake of a leader that has not been polled. It comes from the registry with the seat.
-pub(crate) struct Led<R: HoldsRows, V> {
+/// A stake that has not been polled yet, or once. It comes from the registry; a leader's with the seat.
+pub(crate) struct Place<R: HoldsRows, V> {
     // `None` once another has the stake, or it is given up.
     flight: Option<Hold>,
     rows: R,
+    stake: Stake,
     // Not while a `Seat` has it, which gives it up itself if the poll unwinds.
     in_seat: bool,
     // There is an outcome, and nothing to be left: the state may not say so (`Hold::land`).
@@ -63,30 +64,36 @@ pub(crate) struct Led<R: HoldsRows, V> {
     value: PhantomData<fn() -> V>,
 }
 
-impl<R: HoldsRows, V> Led<R, V> {
-    /// Of a flight of such values.
+impl<R: HoldsRows, V> Place<R, V> {
+    /// In a flight of such values.
     #[inline(always)]
-    pub(crate) fn new(flight: Hold, rows: R) -> Self {
+    pub(crate) fn new(flight: Hold, rows: R, stake: Stake) -> Self {
         Self {
-            span: WaitSpan::open(flight.core(), Stake::Leader),
+            span: WaitSpan::open(flight.core(), stake),
             flight: Some(flight),
             rows,
-            in_seat: true,
+            stake,
+            in_seat: stake == Stake::Leader,
             is_over: false,
             link: Link::default(),
             value: PhantomData,
         }
     }
+
+    #[inline(always)]
+    pub(crate) fn stake(&self) -> Stake {
+        self.stake
+    }
 }
 
-impl<R: HoldsRows, V: Clone + 'static> Led<R, V> {
-    /// The first poll, which for most calls is the only one: nothing is made ready for another. If there will be
-    /// one, the stake is here again, to [wait](Waiting::after).
+impl<R: HoldsRows, V: Clone + 'static> Place<R, V> {
+    /// The first poll of a leader, which for most calls is the only one: nothing is made ready for another. If there will
+    /// be one, the stake is here again, to wait.
     ///
     /// It begins with `first`, in the flight's name: what that calls is called from inside, and if it panics, so has
     /// the work.
     #[inline(always)]
-    pub(crate) fn poll(mut self, first: impl FnOnce(&Hold)) -> Result<Outcome<V>, Self> {
+    pub(crate) fn lead(mut self, first: impl FnOnce(&Hold)) -> Result<Outcome<V>, Self> {
         let flight = self.flight.as_ref().expect("it is polled once");
         let begun = {
             let _entered = self.span.enter(flight.core());
@@ -115,7 +122,7 @@ impl<R: HoldsRows, V: Clone + 'static> Led<R, V> {
     }
 }
 
-impl<R: HoldsRows, V> Led<R, V> {
+impl<R: HoldsRows, V> Place<R, V> {
     /// With the last caller go the key and the outcome.
     #[inline(always)]
     fn let_go(&mut self) {
@@ -132,13 +139,13 @@ impl<R: HoldsRows, V> Led<R, V> {
         if let (Some(flight), false) = (&self.flight, self.is_over) {
             let waiter = pin!(Waiter::new());
             let (rows, waiter) = (self.rows.rows(), waiter.as_ref());
-            phase::leave(flight, rows, waiter, Stake::Leader, self.in_seat);
+            phase::leave(flight, rows, waiter, self.stake, self.in_seat);
         }
         self.let_go();
     }
 }
 
-impl<R: HoldsRows, V> Drop for Led<R, V> {
+impl<R: HoldsRows, V> Drop for Place<R, V> {
     #[inline(always)]
     fn drop(&mut self) {
         if self.flight.is_some() {
@@ -151,38 +158,24 @@ impl<R, V> Waiting<R, V>
 where
     R: HoldsRows,
 {
-    /// The stake that the registry entered in `flight` already.
-    pub(crate) fn new(flight: Hold, rows: R, stake: Stake) -> Self {
-        Self {
-            span: WaitSpan::open(flight.core(), stake),
-            flight: Some(flight),
-            rows,
-            stake,
-            in_seat: false,
-            new: true,
-            parks: false,
-            link: Link::default(),
-            waiter: Waiter::new(),
-            value: PhantomData,
-        }
-    }
-
-    /// The stake of a leader that has been polled once: in the seat, until it is told to `settle`.
+    /// The same stake, where it can wait. A leader's, that has been polled once, is in the seat until it is told to
+    /// `settle`.
     #[inline(always)]
-    pub(crate) fn after(mut led: Led<R, V>) -> Self
+    pub(crate) fn new(mut place: Place<R, V>) -> Self
     where
         R: Clone,
     {
+        let led = place.stake == Stake::Leader;
         Self {
-            flight: led.flight.take(),
-            rows: led.rows.clone(),
-            stake: Stake::Leader,
-            in_seat: true,
-            new: false,
+            flight: place.flight.take(),
+            rows: place.rows.clone(),
+            stake: place.stake,
+            in_seat: led,
+            new: !led,
             parks: false,
-            link: mem::take(&mut led.link),
+            link: mem::take(&mut place.link),
             waiter: Waiter::new(),
-            span: mem::take(&mut led.span),
+            span: mem::take(&mut place.span),
             value: PhantomData,
         }
     }
@@ -196,12 +189,7 @@ where
     pub(crate) fn stake(&self) -> Stake {
         self.stake
     }
-}
 
-impl<R, V> Waiting<R, V>
-where
-    R: HoldsRows,
-{
     /// Goes before the flight is over.
     fn leave(mut self: Pin<&mut Self>) {
         let this = self.as_mut().project();
@@ -233,8 +221,27 @@ where
     }
 
     /// Waits for the outcome. Drives the flight when it is this caller's turn.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll_outcome(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<V>>
+    where
+        V: Clone + 'static,
+    {
+        let this = self.as_mut().project();
+        let flight = this.flight.as_ref().expect(OVER);
+        // Who was called and stands in no line needs no lock, and closes no ring.
+        if flight.core().word.seen().is_over() && !this.waiter.is_linked() {
+            let outcome = {
+                let _entered = this.span.enter(flight.core());
+                flight.landed()
+            };
+            self.let_go();
+            return Poll::Ready(outcome);
+        }
+        self.poll_flying(cx)
+    }
+
+    /// As `poll_outcome`, mostly of a flight that has not landed yet.
+    fn poll_flying(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<V>>
     where
         V: Clone + 'static,
     {

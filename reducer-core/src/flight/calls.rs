@@ -3,7 +3,7 @@
 use std::task::Waker;
 
 use super::host::Lift;
-use super::waiters::{Side, Waiters};
+use super::waiters::Side;
 use super::{Hold, quietly};
 
 /// How many wakers are taken out of the lock at a time.
@@ -33,33 +33,25 @@ impl Calls {
     }
 
     fn make_some(mut self, flight: &Hold) {
+        let mut batch = [const { None }; BATCH];
         while self.native + self.foreign > 0 {
-            let mut batch = [const { None }; BATCH];
+            let mut places = batch.iter_mut();
             let mut state = flight.core().lock();
-            for place in &mut batch {
-                *place = self.next(&mut state.waiters);
-                if place.is_none() {
-                    break;
+            for (left, side) in
+                [(&mut self.native, Side::Native), (&mut self.foreign, Side::Foreign)]
+            {
+                // Who is left when there is no place is called by the next batch.
+                while *left > 0 {
+                    let Some(place) = places.next() else { break };
+                    *place = state.waiters.pop(side);
+                    *left = if place.is_some() { *left - 1 } else { 0 };
                 }
             }
             drop(state);
-            for waker in batch.into_iter().flatten() {
+            for waker in batch.iter_mut().filter_map(Option::take) {
                 quietly(|| waker.wake());
             }
         }
-    }
-
-    fn next(&mut self, waiters: &mut Waiters) -> Option<Waker> {
-        for (left, side) in [(&mut self.native, Side::Native), (&mut self.foreign, Side::Foreign)] {
-            if *left > 0 {
-                if let Some(waker) = waiters.pop(side) {
-                    *left -= 1;
-                    return Some(waker);
-                }
-                *left = 0;
-            }
-        }
-        None
     }
 
     /// As `make`; and sends the flight's own task off, if it is time for one.

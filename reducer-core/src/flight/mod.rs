@@ -53,7 +53,7 @@ mod waker;
 mod word;
 
 pub(crate) use berth::{Cargo, Ready};
-pub(crate) use caller::{Led, Waiting};
+pub(crate) use caller::{Place, Waiting};
 pub(crate) use hold::{Hold, same};
 #[cfg(all(feature = "tokio", not(loom)))]
 pub(crate) use host::require_runtime;
@@ -166,10 +166,7 @@ pub(crate) trait HoldsRows {
 
 /// What a flight has whatever its work.
 pub(crate) trait Hulled: Send + Sync {
-    fn kind(&self) -> Kind;
     fn key(&self) -> &dyn Any;
-    /// An `OnceLock<Outcome<V>>`, filled once landed with more than one caller.
-    fn place(&self) -> &dyn Any;
     fn types(&self) -> (&'static str, &'static str);
     fn show_key(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
@@ -196,16 +193,8 @@ where
     V: Send + Sync + 'static,
     S: Same<K>,
 {
-    fn kind(&self) -> Kind {
-        Kind::of::<K, V>()
-    }
-
     fn key(&self) -> &dyn Any {
         &self.key
-    }
-
-    fn place(&self) -> &dyn Any {
-        &self.outcome
     }
 
     fn types(&self) -> (&'static str, &'static str) {
@@ -218,12 +207,17 @@ where
 }
 
 impl Hold {
+    #[inline(always)]
     pub(crate) fn kind(&self) -> Kind {
-        self.hull().kind()
+        (self.core().kit.kind)()
     }
 
-    pub(crate) fn key(&self) -> &dyn Any {
-        self.hull().key()
+    /// The key, if it is a `K`.
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "a downcast; argued in berth.rs")]
+    pub(crate) fn key<K: 'static>(&self) -> Option<&K> {
+        // SAFETY: the kind is the flight's.
+        (self.kind().key == TypeId::of::<K>()).then(|| unsafe { self.key_unchecked() })
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -231,8 +225,12 @@ impl Hold {
         describe(self.core().site, key, value)
     }
 
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "a downcast; argued in berth.rs")]
     fn place<V: 'static>(&self) -> &OnceLock<Outcome<V>> {
-        self.hull().place().downcast_ref().expect("the table compares value types")
+        assert_eq!(self.kind().value, TypeId::of::<V>(), "the table compares value types");
+        // SAFETY: the kind is the flight's.
+        unsafe { self.place_unchecked() }
     }
 
     /// Tells how the flight ends, before any of its callers can know. By who has the seat, when the work is gone.
@@ -350,7 +348,7 @@ impl Told for InFlight<'_> {
     }
 
     fn key(&self) -> Option<&dyn Any> {
-        Some(self.flight.key())
+        Some(self.flight.hull().key())
     }
 
     fn show_key(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -238,10 +238,6 @@ impl Core {
         rows: &dyn Rows,
         cx: &mut Context<'_>,
     ) -> Turn {
-        // Who was called, and no longer stands in line, needs no lock to see that there is an outcome.
-        if self.word.seen().is_over() && !waiter.is_linked() {
-            return Turn::Over;
-        }
         // A leader on its own drives where it would without us.
         if stake == Stake::Leader && self.word.take_seat_alone() {
             return Turn::Drive(None);
@@ -258,7 +254,7 @@ impl Core {
         rows: &dyn Rows,
         cx: &mut Context<'_>,
     ) -> Turn {
-        // Who is new will most likely wait.
+        // A waker's clone is its owner's code: not under the lock. Who is new will most likely wait.
         let mut fresh = new.then(|| cx.waker().clone());
         loop {
             let mut state = self.lock();
@@ -277,11 +273,9 @@ impl Core {
                 }
                 return Turn::Drive(home);
             }
-            if new && stake != Stake::Bystander {
-                state.note_runtime(true, || rows.share());
-            }
-            let side = state.side(parks);
-            if state.waiters.has(waiter, side, cx.waker()) {
+            let noted = new && stake != Stake::Bystander && state.note_runtime(true, || rows.share());
+            let side = if noted && !parks { Side::Native } else { state.side(parks) };
+            if !new && state.waiters.has(waiter, side, cx.waker()) {
                 return Turn::Wait;
             }
             if let Some(waker) = fresh.take() {
@@ -290,7 +284,6 @@ impl Core {
                 drop(old);
                 return Turn::Wait;
             }
-            // A waker's clone is its owner's code: not under the lock.
             drop(state);
             fresh = Some(cx.waker().clone());
         }

@@ -150,13 +150,23 @@ impl Waiters {
     }
 
     /// Unlinks `waiter`, if it is linked, and gives back its waker.
+    #[inline]
     pub(crate) fn remove(&mut self, waiter: Pin<&Waiter>) -> Option<Waker> {
-        let this: *const Waiter = waiter.get_ref();
         // Relaxed: under the lock.
         let queue = waiter.queue.load(Ordering::Relaxed);
-        let side = [Side::Native, Side::Foreign].into_iter().find(|side| side.queue() == queue)?;
-        // SAFETY: `&mut self` is the lock.
+        if queue == UNLINKED {
+            return None;
+        }
+        let side = if queue == Side::Native.queue() { Side::Native } else { Side::Foreign };
+        self.unlink(waiter, side)
+    }
+
+    /// Of one that is linked into `side`.
+    #[inline(always)]
+    fn unlink(&mut self, waiter: Pin<&Waiter>, side: Side) -> Option<Waker> {
+        let this: *const Waiter = waiter.get_ref();
         let (waker, prev, next) = waiter.node.with_mut(|node| {
+            // SAFETY: `&mut self` is the lock.
             let node = unsafe { &mut *node };
             (node.waker.take(), node.prev, node.next)
         });
@@ -180,12 +190,13 @@ impl Waiters {
     }
 
     /// Unlinks the one who has waited longest in `side` and gives its waker.
+    #[inline]
     pub(crate) fn pop(&mut self, side: Side) -> Option<Waker> {
         let head = *self.queue(side).0;
         if head.is_null() {
             return None;
         }
         // SAFETY: linked, hence alive and pinned.
-        self.remove(unsafe { Pin::new_unchecked(&*head) })
+        self.unlink(unsafe { Pin::new_unchecked(&*head) }, side)
     }
 }

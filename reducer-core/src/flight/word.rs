@@ -168,7 +168,7 @@ impl Word {
     #[inline(always)]
     pub(super) fn take_seat(&self) -> bool {
         let taken = self.update(|seen| {
-            (seen.is_notified() && !seen.is_seated()).then(|| (seen.0 | SEATED) & !NOTIFIED)
+            (seen.is_notified() && !seen.is_seated()).then_some((seen.0 | SEATED) & !NOTIFIED)
         });
         taken.is_ok()
     }

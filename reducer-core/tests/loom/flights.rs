@@ -121,7 +121,7 @@ fn whoever_sees_the_outcome_finds_the_key_free() {
 
 #[test]
 fn three_callers_never_run_at_once() {
-    model(2, || {
+    model(1, || {
         let reducer = Reducer::new();
         let runs = Runs::default();
         let call = {

@@ -211,23 +211,19 @@ pin_project! {
             #[pin]
             waiting: Waiting<R, V>,
         },
-        // Until a flight ends that is in the way. Rare enough for a box.
-        StandsBy {
-            reducer: R,
-            start: Box<Start<P, K, S, W>>,
-            #[pin]
-            waiting: Waiting<R, V>,
-        },
+        StandsBy { standing: Box<Standing<R, P, K, S, W, V>> },
         // Led, and that took no more than a poll; or there was nothing to be had.
         Done,
     }
 }
 
-/// What a call needs to begin once more.
-pub(crate) struct Start<P, K, S, W> {
+/// What a call needs to begin once more, when a flight has ended that is in the way. Rare enough for boxes.
+pub(crate) struct Standing<R: HoldsRows, P, K, S, W, V> {
+    reducer: R,
     site: Site,
     wanted: Option<Wanted<P, K, S>>,
     work: W,
+    waiting: Pin<Box<Waiting<R, V>>>,
 }
 
 impl<R, P, W, V> TryCall<R, P, P::Owned, P::Same, W, V>
@@ -278,7 +274,7 @@ where
     /// Polled, and not for the first time.
     fn poll_on(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Reduced<V>, ReduceError>> {
         loop {
-            let (reducer, start, mut waiting) = match self.as_mut().project() {
+            let standing = match self.as_mut().project() {
                 TryCallProjection::Aboard { waiting } => {
                     let role = match waiting.stake() {
                         Stake::Leader => Role::Led,
@@ -287,16 +283,17 @@ where
                     let outcome = ready!(waiting.poll_outcome(cx));
                     return Poll::Ready(outcome.map(|value| Reduced { value, role }));
                 }
-                TryCallProjection::StandsBy { reducer, start, waiting } => (reducer, start, waiting),
+                TryCallProjection::StandsBy { standing } => &mut **standing,
                 TryCallProjection::Asked { .. } | TryCallProjection::Done => panic!("{READY}"),
             };
-            ready!(waiting.as_mut().poll_ended(cx));
-            match board(reducer, start.site, &mut start.wanted, &mut start.work) {
+            ready!(standing.waiting.as_mut().poll_ended(cx));
+            let Standing { reducer, site, wanted, work, waiting } = standing;
+            match board(reducer, *site, wanted, work) {
                 Ok(place) if place.stake() == Stake::Leader => {
-                    let led = place.lead(|flight| start.work.begin(flight));
+                    let led = place.lead(|flight| work.begin(flight));
                     return self.led(led, cx);
                 }
-                Ok(place) if start.wanted.is_some() => waiting.set(Waiting::new(place)),
+                Ok(place) if wanted.is_some() => waiting.set(Waiting::new(place)),
                 Ok(place) => self.set(Self::Aboard { waiting: Waiting::new(place) }),
                 Err(error) => return self.fail(error),
             }
@@ -346,8 +343,9 @@ where
         wanted: Option<Wanted<P, P::Owned, P::Same>>,
     ) {
         if let TryCallParts::Asked { reducer, site, work, .. } = self.as_mut().project_replace(Self::Done) {
-            let start = Box::new(Start { site, wanted, work });
-            self.set(Self::StandsBy { reducer, start, waiting: Waiting::new(place) });
+            let waiting = Box::pin(Waiting::new(place));
+            let standing = Box::new(Standing { reducer, site, wanted, work, waiting });
+            self.set(Self::StandsBy { standing });
         }
     }
 
@@ -363,10 +361,10 @@ where
 #[cfg(all(feature = "tokio", not(loom)))]
 #[inline]
 pub(crate) fn check_runtime(options: &Options) -> Result<(), ReduceError> {
-    let option = match options {
-        Options { timeout: Some(_), .. } => "timeout",
-        Options { detached: true, .. } => "detached",
-        _ => return Ok(()),
+    let option = match options.timeout() {
+        Some(_) => "timeout",
+        None if options.detached => "detached",
+        None => return Ok(()),
     };
     crate::flight::require_runtime(option).map_err(ReduceError::NoRuntime)
 }

@@ -373,7 +373,9 @@ pub fn meter(meter: &crate::Meter) -> crate::Meter {
 #[must_use]
 pub fn on_terms(reducer: &Reducer, timeout: Option<Duration>, detached: Option<bool>) -> Reducer {
     let mut reducer = reducer.clone();
-    reducer.options.timeout = timeout.or(reducer.options.timeout);
+    if let Some(timeout) = timeout {
+        reducer.options.set_timeout(timeout);
+    }
     reducer.options.detached = detached.unwrap_or(reducer.options.detached);
     reducer
 }

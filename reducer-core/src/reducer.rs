@@ -306,7 +306,7 @@ impl HoldsRows for Reducer {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        self.options.timeout
+        self.options.timeout()
     }
 }
 
@@ -316,7 +316,7 @@ impl HoldsRows for &Reducer {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        self.options.timeout
+        self.options.timeout()
     }
 }
 
@@ -412,14 +412,14 @@ impl ReducerBuilder {
     #[cfg(feature = "tokio")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.options.timeout = Some(limit);
+        self.options.set_timeout(limit);
         self
     }
 
     /// At most `limit` followers wait on one flight; a call beyond gets
     /// [`ReduceError::Overloaded`](crate::ReduceError::Overloaded) at once. Default: no limit.
     pub fn max_followers(mut self, limit: usize) -> Self {
-        self.options.max_followers = Some(limit);
+        self.options.set_max_followers(limit);
         self
     }
 

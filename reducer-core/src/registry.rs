@@ -9,6 +9,7 @@
 
 use std::any::TypeId;
 use std::collections::HashSet;
+use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -27,12 +28,55 @@ use crate::reducer::Role;
 use crate::sync::{Mutex, MutexGuard};
 use crate::table::Table;
 
-/// What a reducer was built with.
-#[derive(Clone, Copy, Debug, Default)]
+/// What a reducer was built with. In few bytes: every handle has its own.
+#[derive(Clone, Copy)]
 pub(crate) struct Options {
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) max_followers: Option<usize>,
+    /// In nanoseconds; the most there can be is none.
+    timeout: u64,
+    /// The most there can be is none.
+    max_followers: u32,
     pub(crate) detached: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { timeout: u64::MAX, max_followers: u32::MAX, detached: false }
+    }
+}
+
+impl Options {
+    #[inline(always)]
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        (self.timeout != u64::MAX).then(|| Duration::from_nanos(self.timeout))
+    }
+
+    /// A time of centuries is none.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+    }
+
+    /// `usize::MAX` if there is no limit.
+    #[inline(always)]
+    pub(crate) fn max_followers(&self) -> usize {
+        if self.max_followers == u32::MAX { usize::MAX } else { self.max_followers as usize }
+    }
+
+    /// Of billions there is none.
+    pub(crate) fn set_max_followers(&mut self, limit: usize) {
+        self.max_followers = u32::try_from(limit).unwrap_or(u32::MAX);
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let max_followers = Some(self.max_followers).filter(|limit| *limit != u32::MAX);
+        f.debug_struct("Options")
+            .field("timeout", &self.timeout())
+            .field("max_followers", &max_followers)
+            .field("detached", &self.detached)
+            .finish()
+    }
 }
 
 pub(crate) struct Registry {
@@ -298,7 +342,7 @@ impl Registry {
         if !seeker.is_same(flight) {
             return None;
         }
-        let join = flight.core().join(options.max_followers.unwrap_or(usize::MAX));
+        let join = flight.core().join(options.max_followers());
         if let Join::Joined = join {
             self.placed(flight, site, Role::Joined);
         }
@@ -371,7 +415,7 @@ impl Registry {
 
     #[cold]
     fn refuse(&self, options: &Options, site: Site, flight: &Hold) -> Admission {
-        let limit = options.max_followers.unwrap_or(usize::MAX);
+        let limit = options.max_followers();
         if let Some(hooks) = &self.hooks {
             let of = &InFlight { site, flight };
             hooks.refused(&Call { of, role: Role::Joined, end: End::NotYet });

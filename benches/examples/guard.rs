@@ -99,7 +99,8 @@ fn lead_and_join(calls: u64) {
         let mut first = pin!(reducer.reduce_with(key, || work(key, 1)));
         let mut second = pin!(reducer.reduce_with(key, || work(key, 1)));
         assert!(first.as_mut().poll(&mut cx).is_pending());
-        // It joins, and finds the work awake.
+        // It joins, and then finds that the work is awake still.
+        assert!(second.as_mut().poll(&mut cx).is_pending());
         let Poll::Ready(value) = second.as_mut().poll(&mut cx) else { panic!("it drives") };
         assert!(
             matches!(first.as_mut().poll(&mut cx), Poll::Ready(same) if Arc::ptr_eq(&same, &value))

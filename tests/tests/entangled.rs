@@ -3,9 +3,8 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, LazyLock, Mutex, mpsc};
-use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -156,7 +155,7 @@ fn detached_work_goes_on_when_the_one_who_drove_it_leaves_at_a_bad_moment() {
         threads.spawn(|| {
             let _entered = runtime.enter();
             let mut second = ByHand::new(reducer.try_reduce(1, never_runs::<()>()));
-            second.pending(); // drives, for the task has not come yet
+            second.pending().pending(); // joins, and drives, for the task has not come yet
         });
         polled.recv().unwrap();
         turn(); // the task finds the seat taken
@@ -438,32 +437,4 @@ fn a_value_that_panics_in_clone_and_a_key_that_panics_in_drop_are_two_panics_and
     assert!(catch_unwind(AssertUnwindSafe(poll)).is_err());
     drop(leader);
     assert_eq!(reducer.in_flight(), 0);
-}
-
-#[test]
-#[allow(
-    unsafe_code,
-    reason = "a waker from an `Arc` panics when the last of its clones is dropped, not the first"
-)]
-fn a_waker_that_panics_when_a_new_caller_finds_it_needless_takes_no_seat_along() {
-    static DROPS: AtomicUsize = AtomicUsize::new(0);
-    static SORE: RawWakerVTable = RawWakerVTable::new(
-        |data| RawWaker::new(data, &SORE),
-        |_| (),
-        |_| (),
-        |_| assert_ne!(DROPS.fetch_add(1, SeqCst), 0, "a waker's destructor"),
-    );
-    // SAFETY: there is no data.
-    let waker = unsafe { Waker::new(std::ptr::null(), &SORE) };
-    let (reducer, gate) = (Reducer::new(), Gate::new());
-    let mut leader = ByHand::new(reducer.reduce(1, steps(&gate, 1)));
-    leader.pending();
-    gate.open();
-    let mut follower = Box::pin(reducer.reduce(1, never_runs::<i32>()));
-    let poll = || follower.as_mut().poll(&mut Context::from_waker(&waker));
-    let polled = catch_unwind(AssertUnwindSafe(poll));
-    assert_eq!(DROPS.load(SeqCst), 1);
-    assert!(matches!(polled, Ok(Poll::Ready(7))));
-    assert_eq!(leader.ready(), 7);
-    assert_eq!(ByHand::new(reducer.reduce(1, async { 8 })).ready(), 8);
 }

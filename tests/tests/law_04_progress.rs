@@ -55,6 +55,41 @@ fn twenty_held_callers_stall_nobody() {
 }
 
 #[test]
+fn who_joins_when_the_work_is_awake_looks_again_and_drives_it_if_nobody_else_has() {
+    let reducer = Reducer::new();
+    let gate = Gate::new();
+    let mut held = ByHand::new(reducer.reduce(1, steps(&gate, 2)));
+    held.pending();
+    gate.open();
+    let mut late = ByHand::new(reducer.reduce(1, never_runs::<usize>()));
+    assert!(late.pending().is_woken());
+    late.pending();
+    gate.open();
+    assert!(late.is_woken());
+    assert_eq!(late.ready(), 2);
+}
+
+#[tokio::test]
+async fn who_joins_when_the_work_is_awake_shares_with_all_who_come_before_it_is_polled() {
+    let (reducer, runs) = (Reducer::new(), Count::new());
+    // More than the scheduler runs before it looks who has yielded.
+    let callers = (0..1000).map(|_| {
+        let (reducer, runs) = (reducer.clone(), runs.clone());
+        tokio::spawn(async move {
+            let work = async move {
+                runs.add();
+                tokio::task::yield_now().await;
+            };
+            reducer.reduce(1, work).await;
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+    assert_eq!(runs.get(), 1);
+}
+
+#[test]
 fn a_forgotten_leader_stalls_nobody() {
     let reducer: &'static Reducer = Box::leak(Box::new(Reducer::new()));
     let gate = Gate::new();

@@ -117,6 +117,12 @@ impl Model {
         (flight, Role::Led)
     }
 
+    /// Whether the work has been told something that it has not seen.
+    fn is_awake(&self, flight: usize) -> bool {
+        let flight = &self.flights[flight];
+        flight.cue != Cue::Wait || flight.is_late(self.now)
+    }
+
     /// A caller that is aboard is polled: whether the flight is over by the end of the poll.
     fn poll(&mut self, flight: usize) -> Option<Cue> {
         let cue = match &self.flights[flight] {
@@ -277,7 +283,14 @@ fn call<'r>(
 /// Polls one caller, in the reducer and in the model; true if it ended and was removed.
 fn poll(callers: &mut Vec<Caller<'_>>, at: usize, model: &mut Model) -> bool {
     let caller = &mut callers[at];
+    let is_new = caller.aboard.is_none();
     let (flight, role) = *caller.aboard.get_or_insert_with(|| model.board(caller.key));
+    if is_new && role == Role::Joined {
+        // Who joins leaves work that is awake to those who were called, and looks again.
+        assert!(caller.task.poll().is_pending());
+        assert_eq!(caller.task.is_woken(), model.is_awake(flight));
+        return false;
+    }
     let cue = model.poll(flight);
     let polled = catch_unwind(AssertUnwindSafe(|| caller.task.poll()));
     match (cue, polled) {

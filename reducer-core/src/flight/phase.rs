@@ -264,7 +264,7 @@ impl Core {
                 drop(old);
                 return Turn::Over;
             }
-            if stake != Stake::Bystander && self.word.take_seat() {
+            if !new && stake != Stake::Bystander && self.word.take_seat() {
                 let home = state.lift.as_ref().and_then(Lift::for_outsiders);
                 drop(state);
                 // A panic here would take along the seat, which is nobody's yet.
@@ -280,8 +280,18 @@ impl Core {
             }
             if let Some(waker) = fresh.take() {
                 let old = state.register(waiter, side, waker);
+                // Who comes when the work is awake leaves it to those who were called before, and may share with more
+                // to come; but sees for itself, the next time, whether they have. The flight's task can be relied on.
+                let is_served = state.hosted && side == Side::Native;
+                let look_again = new
+                    && stake != Stake::Bystander
+                    && !is_served
+                    && self.word.seen().is_notified();
                 drop(state);
                 drop(old);
+                if look_again {
+                    cx.waker().wake_by_ref();
+                }
                 return Turn::Wait;
             }
             drop(state);

@@ -74,6 +74,11 @@ mod cell {
         }
 
         #[inline(always)]
+        pub(crate) fn with<U>(&self, act: impl FnOnce(*const T) -> U) -> U {
+            act(self.0.get())
+        }
+
+        #[inline(always)]
         pub(crate) fn with_mut<U>(&self, act: impl FnOnce(*mut T) -> U) -> U {
             act(self.0.get())
         }

@@ -1,6 +1,7 @@
-//! Where the work lies: in the flight's own allocation, behind its hull, pinned for good.
+//! Where the work lies: in the flight's own allocation, behind its hull, pinned until it is done. Then what it came to
+//! lies there, if several want it.
 //!
-//! Only whoever has the seat (`phase.rs`) touches it, so there is no lock. Two things are to be argued,
+//! Only whoever has the seat (`word.rs`) touches it, so there is no lock; an outcome is only read once the flight is over. Two things are to be argued,
 //! and each function asks for both: *the seat*, which gives the work to one thread at a time, and *the
 //! place*, memory that nothing moves the work out of.
 //!
@@ -24,7 +25,6 @@ use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop, MaybeUninit, offset_of};
 use std::pin::Pin;
 use std::ptr;
-use std::sync::OnceLock;
 use std::task::{Context, Poll};
 
 use super::{Core, Hold, Hull, Hulled, Kind, Log, Outcome, Row, Rows, Site, step};
@@ -50,11 +50,22 @@ impl<T> Seated<T> {
         // SAFETY: the seat.
         self.0.with_mut(|value| act(unsafe { &mut *value }))
     }
+
+    /// # Safety
+    /// Nobody writes any more.
+    #[inline(always)]
+    unsafe fn read(&self) -> T
+    where
+        T: Copy,
+    {
+        // SAFETY: what nobody writes may be read.
+        self.0.with(|value| unsafe { *value })
+    }
 }
 
 /// What there is to know of a flight with work of one type, for those who don't know it.
 pub(super) struct Kit {
-    /// Of hull and work.
+    /// Of hull and berth.
     whole: Layout,
     /// Of the work.
     work: Layout,
@@ -62,9 +73,7 @@ pub(super) struct Kit {
     id: fn() -> TypeId,
     /// What key and value are.
     pub(super) kind: fn() -> Kind,
-    /// Where the outcome is, in bytes from where the hull begins.
-    outcome: usize,
-    /// Where the work begins, in bytes from where the hull does.
+    /// Where the berth begins, in bytes from where the hull does.
     berth: usize,
     /// The hull of a flight.
     pub(super) hull: unsafe fn(*mut Core) -> *mut dyn Hulled,
@@ -78,13 +87,34 @@ pub(super) struct Kit {
     load: unsafe fn(*const (), *mut ()),
     /// Drops the work that lies there.
     drop: unsafe fn(*mut ()),
+    /// Drops the outcome that lies there.
+    drop_outcome: unsafe fn(*mut ()),
+}
+
+/// What lies in the berth of a flight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Aboard {
+    /// Not yet, or not any more, or it went to the one caller there was.
+    #[default]
+    Nothing,
+    /// Until it is done.
+    Work,
+    /// What it came to. Final.
+    Outcome,
 }
 
 /// How a flight lies in memory.
 #[repr(C)]
 struct Whole<K, V, S, F> {
     hull: Hull<K, V, S>,
-    work: F,
+    berth: Berth<V, F>,
+}
+
+/// First the work, then what it came to.
+#[repr(C)]
+union Berth<V, F> {
+    _work: ManuallyDrop<F>,
+    _outcome: ManuallyDrop<Outcome<V>>,
 }
 
 // A flight is sent and shared, and its work is sent: `Hold` relies on the bounds.
@@ -100,14 +130,14 @@ where
         work: Layout::new::<F>(),
         id: TypeId::of::<F>,
         kind: Kind::of::<K, V>,
-        outcome: offset_of!(Hull<K, V, S>, outcome),
-        berth: offset_of!(Self, work),
+        berth: offset_of!(Self, berth),
         hull: hull::<K, V, S>,
         drop_hull: drop_hull::<K, V, S>,
         step: step::<V>,
         poll: poll::<F>,
         load: load::<F>,
         drop: drop_in_place::<F>,
+        drop_outcome: drop_in_place::<Outcome<V>>,
     };
 }
 
@@ -136,9 +166,9 @@ unsafe fn load<F>(from: *const (), to: *mut ()) {
 }
 
 /// See [`Kit`].
-unsafe fn drop_in_place<F>(work: *mut ()) {
-    // SAFETY: a work lies there, and is not used after this.
-    unsafe { ptr::drop_in_place(work.cast::<F>()) };
+unsafe fn drop_in_place<T>(there: *mut ()) {
+    // SAFETY: such a thing lies there, and is not used after this.
+    unsafe { ptr::drop_in_place(there.cast::<T>()) };
 }
 
 /// See [`Kit`].
@@ -214,7 +244,8 @@ where
         // SAFETY: the kit is of these types, so there is room for each. The hull is `repr(C)` and begins with its
         // core.
         unsafe {
-            let core = Core::new(hash, site, log, kit, !self.work.is_null());
+            let aboard = if self.work.is_null() { Aboard::Nothing } else { Aboard::Work };
+            let core = Core::new(hash, site, log, kit, aboard);
             flight.cast::<Hull<K, V, S>>().write(Hull::new(core, key));
             self.unload(flight.byte_add(kit.berth));
             Hold::both(flight.cast())
@@ -337,18 +368,33 @@ impl Hold {
         unsafe { &(*self.as_ptr().cast::<Keyed<K>>()).key }
     }
 
-    /// Filled once landed with more than one caller.
+    /// Stores what the work came to, where the work was. By who has the seat, before the flight is over.
     ///
     /// # Safety
-    /// The flight is one with values `V`.
-    #[inline(always)]
-    pub(super) unsafe fn place_unchecked<V>(&self) -> &OnceLock<Outcome<V>> {
-        let place = self.as_ptr().cast::<u8>();
-        // SAFETY: the kit is the flight's, and says where it is.
-        unsafe { &*place.add(self.core().kit.outcome).cast() }
+    /// The caller has the seat, and the flight is one with values `V`.
+    pub(super) unsafe fn store_unchecked<V>(&self, outcome: Outcome<V>) {
+        // SAFETY: the seat. The kit has room for it, and nothing is written over.
+        unsafe {
+            let was = self.core().aboard.with(|aboard| mem::replace(aboard, Aboard::Outcome));
+            debug_assert_eq!(was, Aboard::Nothing, "a flight lands once, when its work is gone");
+            self.berth().cast::<Outcome<V>>().write(outcome);
+        }
     }
 
-    /// Where the work lies, or will.
+    /// What the flight came to, if it was stored.
+    ///
+    /// # Safety
+    /// The flight is over, and is one with values `V`.
+    #[inline(always)]
+    pub(super) unsafe fn outcome_unchecked<V>(&self) -> Option<&Outcome<V>> {
+        // SAFETY: who stored it did so before the flight was over; from then on both are only read, until the last hold
+        // is gone.
+        unsafe {
+            (self.core().aboard.read() == Aboard::Outcome).then(|| &*self.berth().cast_const().cast())
+        }
+    }
+
+    /// Where the work lies, or will, and then the outcome.
     #[inline]
     fn berth(&self) -> *mut () {
         let core = self.as_ptr();
@@ -365,8 +411,8 @@ impl Hold {
         assert_eq!((core.kit.id)(), TypeId::of::<F>(), "it has room for another work");
         // SAFETY: a flight is made with its leader in the seat; there is room for an `F`.
         unsafe {
-            let was_aboard = core.aboard.with(|aboard| mem::replace(aboard, true));
-            debug_assert!(!was_aboard, "a flight is boarded once");
+            let was = core.aboard.with(|aboard| mem::replace(aboard, Aboard::Work));
+            debug_assert_eq!(was, Aboard::Nothing, "a flight is boarded once");
             self.berth().cast::<F>().write(work);
         }
     }
@@ -378,8 +424,8 @@ impl Hold {
     #[inline]
     pub(super) unsafe fn poll_work<V>(&self, cx: &mut Context<'_>, polled: &mut Poll<V>) {
         let core = self.core();
-        let poll = |aboard: &mut bool| {
-            assert!(*aboard, "the work stays until it is done, and then nobody polls");
+        let poll = |aboard: &mut Aboard| {
+            assert!(*aboard == Aboard::Work, "it stays until it is done, and then nobody polls");
             debug_assert!(polled.is_pending(), "it would be written over");
             // SAFETY: there is work, which comes to a `V`; the place, for it is the flight's.
             unsafe { (core.kit.poll)(self.berth(), cx, ptr::from_mut(polled).cast()) };
@@ -392,21 +438,24 @@ impl Hold {
         }
     }
 
-    /// Drops the work where it lies, if it is there.
+    /// Drops what lies in the berth.
     ///
     /// # Safety
-    /// The caller has the seat.
+    /// The caller has the seat, and the flight is not over, or nobody else has it.
     #[inline]
     pub(super) unsafe fn clear(&self) {
+        let kit = self.core().kit;
         // SAFETY: the seat. A destructor that panics leaves nothing behind all the same.
         unsafe {
-            if self.core().aboard.with(mem::take) {
-                (self.core().kit.drop)(self.berth());
+            match self.core().aboard.with(mem::take) {
+                Aboard::Nothing => {}
+                Aboard::Work => (kit.drop)(self.berth()),
+                Aboard::Outcome => (kit.drop_outcome)(self.berth()),
             }
         }
     }
 
-    /// The last of a flight: its work, its hull and its memory.
+    /// The last of a flight: what lies in its berth, its hull and its memory.
     ///
     /// # Safety
     /// This is the last hold, and not used after this.

@@ -15,7 +15,7 @@
 //! | `hull.key` | anybody | always; it never changes |
 //! | `core.state` | anybody | under its lock, which is held for a few lines and never over user code |
 //! | the work, `core.aboard`, `core.clock` | who has the seat | until it gives the seat up |
-//! | `hull.outcome` | written once, by who lands the flight; read by anybody | after the phase is `Landed` |
+//! | the outcome, where the work was | written once, by who lands the flight; read by anybody | once the word says `OVER` |
 //!
 //! # Invariants
 //! 1. The work is polled or dropped by who has the seat, and by nobody else.
@@ -33,7 +33,7 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::fn_addr_eq;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -176,14 +176,13 @@ pub(crate) trait Hulled: Send + Sync {
 pub(crate) struct Hull<K, V, S> {
     core: Core,
     key: K,
-    outcome: OnceLock<Outcome<V>>,
-    same: PhantomData<fn() -> S>,
+    types: PhantomData<fn() -> (V, S)>,
 }
 
 impl<K, V, S> Hull<K, V, S> {
     #[inline(always)]
     fn new(core: Core, key: K) -> Self {
-        Self { core, key, outcome: OnceLock::new(), same: PhantomData }
+        Self { core, key, types: PhantomData }
     }
 }
 
@@ -226,11 +225,8 @@ impl Hold {
     }
 
     #[inline(always)]
-    #[allow(unsafe_code, reason = "a downcast; argued in berth.rs")]
-    fn place<V: 'static>(&self) -> &OnceLock<Outcome<V>> {
+    fn expect_values<V: 'static>(&self) {
         assert_eq!(self.kind().value, TypeId::of::<V>(), "the table compares value types");
-        // SAFETY: the kind is the flight's.
-        unsafe { self.place_unchecked() }
     }
 
     /// Tells how the flight ends, before any of its callers can know. By who has the seat, when the work is gone.
@@ -281,9 +277,14 @@ impl Hold {
         }
     }
 
-    /// A clone of what everybody gets, made with no lock held.
+    /// A clone of what everybody gets, made with no lock held. Of a flight that has been seen to be over.
+    #[allow(unsafe_code, reason = "the berth; argued in berth.rs")]
     pub(crate) fn landed<V: Clone + 'static>(&self) -> Outcome<V> {
-        self.place().get().cloned().expect("stored when the flight landed with followers")
+        self.expect_values::<V>();
+        assert!(self.core().word.seen().is_over(), "nobody asks before that");
+        // SAFETY: as we have just seen.
+        let outcome = unsafe { self.outcome_unchecked::<V>() };
+        outcome.cloned().expect("stored when the flight landed with followers")
     }
 
     /// Ends the flight, whose work is gone by now or never was. By who has the seat. Gives the outcome back
@@ -307,6 +308,7 @@ impl Hold {
         self.land_among_others(outcome, driver_is_caller)
     }
 
+    #[allow(unsafe_code, reason = "the berth; argued in berth.rs")]
     fn land_among_others<V: 'static>(
         &self,
         outcome: Outcome<V>,
@@ -315,8 +317,9 @@ impl Hold {
         let mut outcome = Some(outcome);
         phase::land(self, driver_is_caller, || {
             if let Some(outcome) = outcome.take() {
-                let stored = self.place().set(outcome);
-                debug_assert!(stored.is_ok(), "a flight lands once");
+                self.expect_values::<V>();
+                // SAFETY: who lands a flight has the seat, and it is not over before this is done.
+                unsafe { self.store_unchecked(outcome) };
             }
         });
         outcome

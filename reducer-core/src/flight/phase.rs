@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::berth::{Kit, Seated};
+use super::berth::{Aboard, Kit, Seated};
 use super::calls::Calls;
 use super::hold::Count;
 use super::host::{Deadline, Home, Lift};
@@ -49,8 +49,7 @@ pub(crate) struct Core {
     pub(crate) log: Log,
     pub(super) word: Word,
     state: Mutex<State>,
-    /// Whether there is work in its place.
-    pub(super) aboard: Seated<bool>,
+    pub(super) aboard: Seated<Aboard>,
     clock: Seated<Seldom<Box<Deadline>>>,
 }
 
@@ -137,7 +136,7 @@ impl Core {
         site: Site,
         log: Log,
         kit: &'static Kit,
-        aboard: bool,
+        aboard: Aboard,
     ) -> Self {
         let state = State {
             hosted: false,

@@ -110,7 +110,7 @@ impl Sought {
     /// Whether a flight with this hash may be it.
     #[inline(always)]
     fn is_alike(&self, flight: &Hold) -> bool {
-        flight.core().site == self.site && flight.kind() == (self.kind)()
+        flight.core().site() == self.site && flight.kind() == (self.kind)()
     }
 
     /// Some flight that may be it.

@@ -86,6 +86,17 @@ pub(crate) struct Site {
 type SiteId = (Option<TypeId>, &'static str);
 
 impl Site {
+    /// For who keeps the two apart, in less room.
+    #[inline(always)]
+    fn parts(self) -> (fn() -> SiteId, u32) {
+        (self.id, self.wrap)
+    }
+
+    #[inline(always)]
+    fn of_parts(id: fn() -> SiteId, wrap: u32) -> Self {
+        Self { id, wrap }
+    }
+
     /// Any call by hand: with work of an `F`, this one.
     pub(crate) fn open<F: ?Sized>() -> Self {
         Self { id: || (None, type_name::<F>()), wrap: 0 }
@@ -221,7 +232,7 @@ impl Hold {
 
     pub(crate) fn describe(&self) -> String {
         let (key, value) = self.hull().types();
-        describe(self.core().site, key, value)
+        describe(self.core().site(), key, value)
     }
 
     #[inline(always)]
@@ -259,7 +270,7 @@ impl Hold {
             quietly(|| span.landed(followers, end.name()));
         }
         if let Some(hooks) = hooks {
-            let of = &InFlight { site: self.core().site, flight: self };
+            let of = &InFlight { site: self.core().site(), flight: self };
             hooks.ended(&Call { of, role: Role::Led, end });
         }
     }

@@ -22,7 +22,7 @@ use super::row::Next;
 use super::trace::FlightSpan;
 use super::waiters::{Side, Waiter, Waiters};
 use super::word::{Join, Left, Word};
-use super::{Hold, Rows, Site, quietly, ring};
+use super::{Hold, Rows, Site, SiteId, quietly, ring};
 use crate::sync::{Mutex, MutexGuard};
 
 /// How many wake-ups a shared flight may spend on callers that then find nothing to do, before it moves
@@ -45,7 +45,9 @@ pub(crate) struct Core {
     pub(super) next: Next,
     pub(super) kit: &'static Kit,
     pub(crate) hash: u64,
-    pub(crate) site: Site,
+    // A `Site`, without its padding.
+    site: fn() -> SiteId,
+    wrap: u32,
     pub(crate) log: Log,
     pub(super) word: Word,
     state: Mutex<State>,
@@ -138,6 +140,7 @@ impl Core {
         kit: &'static Kit,
         aboard: Aboard,
     ) -> Self {
+        let (id, wrap) = site.parts();
         let state = State {
             hosted: false,
             orphaned: false,
@@ -153,7 +156,8 @@ impl Core {
             next: Next::new(),
             kit,
             hash,
-            site,
+            site: id,
+            wrap,
             log,
             word: Word::new(),
             state: Mutex::new(state),
@@ -171,6 +175,11 @@ impl Core {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    #[inline(always)]
+    pub(crate) fn site(&self) -> Site {
+        Site::of_parts(self.site, self.wrap)
     }
 
     pub(crate) fn is_flying(&self) -> bool {

@@ -27,7 +27,7 @@ mod imp {
             let span = info_span!(
                 target: "reducer",
                 "flight",
-                function = core.site.function(),
+                function = core.site().function(),
                 // Keys are users' data; their hash tells them apart.
                 key = format_args!("{:08x}", core.hash as u32),
                 followers = field::Empty,
@@ -73,7 +73,7 @@ mod imp {
             let mut wait = None;
             // There is a stake to be given up, and nobody yet who would.
             quietly(|| {
-                let function = core.site.function();
+                let function = core.site().function();
                 let span = debug_span!(target: "reducer", "wait", function, role);
                 wait = (!span.is_disabled()).then(|| Box::new(Wait { span, linked: false }));
             });

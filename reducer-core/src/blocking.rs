@@ -191,7 +191,8 @@ where
 {
     match admission {
         Admission::Joined(flight) => {
-            let mut waiting = pin!(Waiting::new(Place::new(flight, reducer, Stake::Follower)).parking());
+            let mut waiting =
+                pin!(Waiting::new(Place::new(flight, reducer, Stake::Follower)).parking());
             Some(park_until(|cx| waiting.as_mut().poll_outcome(cx)))
         }
         Admission::Ending(flight) => {

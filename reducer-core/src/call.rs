@@ -272,7 +272,10 @@ where
     W: Work<P::Owned, V, P::Same>,
 {
     /// Polled, and not for the first time.
-    fn poll_on(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Reduced<V>, ReduceError>> {
+    fn poll_on(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Reduced<V>, ReduceError>> {
         loop {
             let standing = match self.as_mut().project() {
                 TryCallProjection::Aboard { waiting } => {
@@ -342,7 +345,9 @@ where
         place: Place<R, V>,
         wanted: Option<Wanted<P, P::Owned, P::Same>>,
     ) {
-        if let TryCallParts::Asked { reducer, site, work, .. } = self.as_mut().project_replace(Self::Done) {
+        if let TryCallParts::Asked { reducer, site, work, .. } =
+            self.as_mut().project_replace(Self::Done)
+        {
             let waiting = Box::pin(Waiting::new(place));
             let standing = Box::new(Standing { reducer, site, wanted, work, waiting });
             self.set(Self::StandsBy { standing });

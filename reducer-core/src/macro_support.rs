@@ -3,7 +3,9 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::pin::{Pin, pin};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 #[cfg(feature = "tokio")]
 use std::time::Duration;
@@ -19,7 +21,7 @@ pub use crate::batch::{
 use crate::blocking::{follow_found, lead_or_follow};
 use crate::call::{READY, board_owned, check_runtime};
 use crate::error::ReduceError;
-use crate::flight::{self, Cargo, Outcome, Place, Stake, Waiting, quietly};
+use crate::flight::{self, Cargo, Hold, Outcome, Place, Stake, Waiting, quietly};
 pub use crate::key::parts::{
     ByPtr, Fail, Output, capture, capture_option, no_part, probe, self_part, static_part,
 };
@@ -187,8 +189,117 @@ where
     Cargo::send(work, start_any, miss)
 }
 
+/// The key of a flight, for its own work. A hold like any other, which goes with the work.
+pub struct FlightKey<K> {
+    flight: Lender,
+    key: PhantomData<fn() -> K>,
+}
+
+enum Lender {
+    Flight(Hold),
+    /// Work that waits for its flight.
+    Later(Arc<OnceLock<Hold>>),
+}
+
+impl<K> FlightKey<K> {
+    fn new(flight: Lender) -> Self {
+        Self { flight, key: PhantomData }
+    }
+}
+
+impl<K: 'static> Deref for FlightKey<K> {
+    type Target = K;
+
+    fn deref(&self) -> &K {
+        let flight = match &self.flight {
+            Lender::Flight(flight) => flight,
+            Lender::Later(flight) => flight.get().expect("set before the work is polled"),
+        };
+        flight.key().expect("launched with this key")
+    }
+}
+
+impl<K> fmt::Debug for FlightKey<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlightKey").finish_non_exhaustive()
+    }
+}
+
+/// As [`start`], with work that borrows from the flight's key, and so is built when there is one.
+#[inline(always)]
+pub fn start_lent<'r, V, K, S, F, B>(miss: Miss<'r, V, K, S>, build: B) -> Started<'r, V>
+where
+    V: Output,
+    K: Send + Sync + 'static,
+    S: Same<K> + Send + Sync + 'static,
+    F: Future<Output = V> + Send + 'static,
+    B: FnOnce(FlightKey<K>) -> F,
+{
+    let mut build = Some(build);
+    let mut begin = |flight: &Hold| {
+        let build = build.take().expect("no flight is begun twice");
+        flight.board(build(FlightKey::new(Lender::Flight(flight.clone()))));
+    };
+    let started = start_built(miss, Cargo::later::<F>, &mut begin);
+    let (miss, place) = match started {
+        Ok(started) => {
+            // While the stake is still ours to give up: its destructor may panic.
+            drop(build);
+            return started;
+        }
+        Err(stands_by) => stands_by,
+    };
+    let flight = Arc::new(OnceLock::new());
+    let build = build.expect("nothing was begun");
+    let work = build(FlightKey::new(Lender::Later(Arc::clone(&flight))));
+    let stand_by = |(miss, place, flight), work: Cargo<'_, K, V, S>| {
+        Started::Flying(start_later(miss, place, work.into_box(), Some(flight)))
+    };
+    Cargo::send(work, stand_by, (miss, place, flight))
+}
+
 // What follows does not know the type of the work: there is one for every function in a program, and
 // each line that knows it is compiled for each.
+
+/// A key, and who waits for the flight to end that is in its way.
+type StandsBy<'r, V, K, S> = (Miss<'r, V, K, S>, Place<&'r Reducer, V>);
+
+fn start_built<'r, V, K, S>(
+    miss: Miss<'r, V, K, S>,
+    room: fn() -> Cargo<'static, K, V, S>,
+    begin: &mut dyn FnMut(&Hold),
+) -> Result<Started<'r, V>, StandsBy<'r, V, K, S>>
+where
+    V: Output,
+    K: Send + Sync + 'static,
+    S: Same<K> + Send + Sync + 'static,
+{
+    let Miss { reducer, site, hash, key, same, .. } = miss;
+    let mut key = Some(key);
+    let place = match board_owned(&reducer, site.0, hash, &mut key, &same, room) {
+        Ok(place) if place.stake() == Stake::Leader => {
+            return Ok(match place.lead(|flight| begin(flight)) {
+                Ok(outcome) => Started::Landed(Landed(outcome)),
+                Err(place) => Started::Flying(Flight::aboard(place)),
+            });
+        }
+        Ok(place) => place,
+        Err(error) => {
+            // What went wrong is told; a destructor has nothing to add.
+            quietly(|| drop(key));
+            return Ok(Started::Landed(Landed(Err(error))));
+        }
+    };
+    match key {
+        Some(key) if place.stake() == Stake::Bystander => {
+            Err((Miss { reducer, site, hash, key, same, value: PhantomData }, place))
+        }
+        _ => {
+            drop(key);
+            Ok(Started::Flying(Flight::aboard(place)))
+        }
+    }
+}
 
 fn start_any<'r, V, K, S>(miss: Miss<'r, V, K, S>, mut work: Cargo<'_, K, V, S>) -> Started<'r, V>
 where
@@ -217,7 +328,7 @@ where
         // The flight before ours is just being dropped, on another thread. Rare enough for two boxes.
         Some(key) if place.stake() == Stake::Bystander => {
             let miss = Miss { reducer, site, hash, key, same, value: PhantomData };
-            start_later(miss, place, work.into_box())
+            start_later(miss, place, work.into_box(), None)
         }
         _ => {
             // While the stake is still ours to give up: destructors may panic.
@@ -227,11 +338,12 @@ where
     })
 }
 
-/// Leads with `work` when the flight in the way is gone.
+/// Leads with `work` when the flight in the way is gone. The work is told its own, if it asks.
 fn start_later<'r, V, K, S>(
     miss: Miss<'r, V, K, S>,
     mut place: Place<&'r Reducer, V>,
     mut work: Cargo<'static, K, V, S>,
+    asks: Option<Arc<OnceLock<Hold>>>,
 ) -> Flight<'r, V>
 where
     V: Output,
@@ -248,7 +360,11 @@ where
             let mut ending = pin!(Waiting::new(place));
             poll_fn(|cx| ending.as_mut().poll_ended(cx)).await;
             match board_owned(&reducer, site.0, hash, &mut key, &same, || work.take()) {
-                Ok(next) if next.stake() == Stake::Leader => match next.lead(|_| ()) {
+                Ok(next) if next.stake() == Stake::Leader => match next.lead(|flight| {
+                    if let Some(asks) = asks {
+                        let _ = asks.set(flight.clone());
+                    }
+                }) {
                     Ok(outcome) => return outcome,
                     Err(next) => break Flight::aboard(next),
                 },

@@ -1,7 +1,9 @@
 //! Rows by their hash: what a shard's lock is over.
 //!
-//! There is at most a row for each bucket on average, and a bucket for each eight at least. No user code runs here: a row
+//! There are as many buckets as rows, or more; a large table has no more than some eight times as many. No user code runs here: a row
 //! that is taken out is given back, to be dropped when the lock is free.
+
+use std::mem;
 
 use crate::flight::{Chain, Hold, Row};
 
@@ -66,7 +68,7 @@ impl Table {
     fn resize(&mut self, buckets: usize) {
         let buckets = buckets.next_power_of_two().max(SMALL / 4);
         let new = (0..buckets).map(|_| Chain::default()).collect();
-        let mut old = std::mem::replace(&mut self.buckets, new);
+        let mut old = mem::replace(&mut self.buckets, new);
         for chain in &mut old {
             while let Some(row) = chain.pop() {
                 let hash = row.hash();
@@ -103,10 +105,13 @@ mod tests {
             table.insert(row);
             flights.push(flight);
             assert_eq!(table.len(), flights.len());
+            assert!(table.buckets.len() >= table.len(), "one row for each, on average");
         }
         for (n, flight) in flights.iter().enumerate() {
             let mut found = table.with_hash(hash(n as u64));
-            assert!(found.next().is_some_and(|found| same(found, flight)) && found.next().is_none());
+            assert!(
+                found.next().is_some_and(|found| same(found, flight)) && found.next().is_none()
+            );
         }
     }
 

@@ -31,6 +31,11 @@ async fn by_name(
     name.len() + tags.map_or(0, <[u8]>::len) + owned.len()
 }
 
+#[reduceable(reducer = reducer, skip(reducer))]
+async fn length(reducer: &'static Reducer, name: &str) -> usize {
+    name.len()
+}
+
 fn leaked() -> &'static Reducer {
     Box::leak(Box::new(Reducer::new()))
 }
@@ -75,4 +80,17 @@ fn a_call_that_joins_allocates_nothing() {
     let (allocated, done) = allocations(|| fourth.as_mut().poll(&mut cx));
     assert!(done.is_ready());
     assert_eq!((allocated, runs.get()), (0, 1));
+}
+
+#[test]
+fn the_leader_of_a_borrowed_key_allocates_for_the_flight_and_for_the_key() {
+    let reducer = leaked();
+    let mut cx = Context::from_waker(Waker::noop());
+    let names: Vec<String> = (0..1000).map(|name| format!("{name:036}")).collect();
+    for name in &names {
+        assert!(pin!(length(reducer, name)).poll(&mut cx).is_ready());
+    }
+    let (allocated, done) = allocations(|| pin!(length(reducer, &names[7])).poll(&mut cx));
+    assert!(done.is_ready());
+    assert_eq!(allocated, 2, "the body borrows from the key");
 }

@@ -119,6 +119,35 @@ fn calls_during_the_last_ones_exit_wait_for_it_with_their_work() {
     assert_eq!((dropped.get(), runs("slow_to_go")), (4, 2));
 }
 
+#[reduceable(skip(slow, gone))]
+async fn slow_to_go_by_name(name: &str, slow: Option<SlowDrop>, gone: &Count) -> (String, usize) {
+    if slow.is_some() {
+        std::future::pending::<()>().await;
+    }
+    (name.to_owned(), gone.get())
+}
+
+#[test]
+fn a_call_during_the_last_ones_exit_is_lent_the_key_of_the_flight_that_it_leads_then() {
+    let gone = Count::new();
+    let (slow, has_begun, end) = SlowDrop::new(gone.clone());
+    let call = |slow| ByHand::new(slow_to_go_by_name("a name", slow, &gone));
+    let mut first = call(Some(slow));
+    first.pending();
+    thread::scope(|threads| {
+        let end = end;
+        threads.spawn(move || drop(first));
+        has_begun.recv().unwrap();
+        let mut waits = call(None);
+        waits.pending();
+        end.send(()).unwrap();
+        while !waits.is_woken() {
+            thread::yield_now();
+        }
+        assert_eq!(waits.ready(), ("a name".to_owned(), 1));
+    });
+}
+
 #[test]
 fn a_call_that_is_never_polled_does_nothing() {
     #[reduceable]

@@ -390,7 +390,8 @@ impl Hold {
         // SAFETY: who stored it did so before the flight was over; from then on both are only read, until the last hold
         // is gone.
         unsafe {
-            (self.core().aboard.read() == Aboard::Outcome).then(|| &*self.berth().cast_const().cast())
+            (self.core().aboard.read() == Aboard::Outcome)
+                .then(|| &*self.berth().cast_const().cast())
         }
     }
 

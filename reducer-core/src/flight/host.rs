@@ -89,12 +89,10 @@ mod imp {
             match self.flight.core().turn_of_host(cx) {
                 Turn::Over => Poll::Ready(()),
                 Turn::Wait => Poll::Pending,
-                Turn::Drive(_) => {
-                    match Seat::new(&self.flight, &*self.rows).drive_as_host() {
-                        Some(seat) => seat.give_up_as_host(cx),
-                        None => Poll::Ready(()),
-                    }
-                }
+                Turn::Drive(_) => match Seat::new(&self.flight, &*self.rows).drive_as_host() {
+                    Some(seat) => seat.give_up_as_host(cx),
+                    None => Poll::Ready(()),
+                },
             }
         }
     }

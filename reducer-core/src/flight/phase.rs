@@ -133,13 +133,7 @@ pub(crate) enum Turn {
 impl Core {
     /// The core of a flight with its leader in the seat.
     #[inline(always)]
-    pub(super) fn new(
-        hash: u64,
-        site: Site,
-        log: Log,
-        kit: &'static Kit,
-        aboard: Aboard,
-    ) -> Self {
+    pub(super) fn new(hash: u64, site: Site, log: Log, kit: &'static Kit, aboard: Aboard) -> Self {
         let (id, wrap) = site.parts();
         let state = State {
             hosted: false,
@@ -281,7 +275,8 @@ impl Core {
                 }
                 return Turn::Drive(home);
             }
-            let noted = new && stake != Stake::Bystander && state.note_runtime(true, || rows.share());
+            let noted =
+                new && stake != Stake::Bystander && state.note_runtime(true, || rows.share());
             let side = if noted && !parks { Side::Native } else { state.side(parks) };
             if !new && state.waiters.has(waiter, side, cx.waker()) {
                 return Turn::Wait;
@@ -399,7 +394,11 @@ impl State {
 
     /// Notes the runtime that we are in, and, if the flight `may_move`, how it can move there. Whether that is news, and a
     /// runtime.
-    pub(super) fn note_runtime(&mut self, may_move: bool, rows: impl FnOnce() -> Arc<dyn Rows>) -> bool {
+    pub(super) fn note_runtime(
+        &mut self,
+        may_move: bool,
+        rows: impl FnOnce() -> Arc<dyn Rows>,
+    ) -> bool {
         let first = self.lift.is_none();
         if first {
             *self.lift = Lift::here();
@@ -421,7 +420,12 @@ impl State {
 
     #[must_use]
     #[allow(unsafe_code, reason = "the one place that links a caller in")]
-    pub(super) fn register(&mut self, waiter: Pin<&Waiter>, side: Side, waker: Waker) -> Option<Waker> {
+    pub(super) fn register(
+        &mut self,
+        waiter: Pin<&Waiter>,
+        side: Side,
+        waker: Waker,
+    ) -> Option<Waker> {
         // SAFETY: a `Waiting` shows its waiter to the core of its own flight only. It lets go of the flight
         // after `leave`, which removes the waiter; after `turn` has said `Over`, and removed it; or after it
         // has landed the flight itself, which removes them all, unless nobody else holds it: then the list is

@@ -34,6 +34,7 @@ use std::any::TypeId;
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -251,6 +252,11 @@ impl<T: ViaSpecial> Probe<'_, T> {
     pub fn part(&self) -> Part<T::View, T::Stored> {
         self.0.0.0.special()
     }
+
+    /// What the body needs beside the key, of a reference.
+    pub fn lent(&self) -> T::Kept {
+        self.0.0.0.keep()
+    }
 }
 
 impl<'a, T> Deref for Probe<'a, T> {
@@ -272,6 +278,11 @@ impl<T: ViaRef> ProbeRef<'_, T> {
         T::Referent: KeyPartRef<O>,
     {
         self.0.0.by_ref()
+    }
+
+    /// What the body needs beside the key.
+    pub fn lent<O>(&self) -> T::Lent<O> {
+        T::lent()
     }
 }
 
@@ -308,8 +319,12 @@ pub trait ViaSpecial {
     type View;
     /// What is stored.
     type Stored;
+    /// What the body needs of it beside the key.
+    type Kept;
     /// The part.
     fn special(&self) -> Part<Self::View, Self::Stored>;
+    /// A copy, if the key has something else.
+    fn keep(&self) -> Self::Kept;
 }
 
 macro_rules! float {
@@ -317,6 +332,11 @@ macro_rules! float {
         impl ViaSpecial for $float {
             type View = $bits;
             type Stored = $bits;
+            type Kept = KeptFloat<$float>;
+
+            fn keep(&self) -> KeptFloat<$float> {
+                KeptFloat(*self)
+            }
 
             /// By bits: a NaN joins the same NaN, `0.0` and `-0.0` stay apart. Only identical calls meet.
             fn special(&self) -> Part<$bits, $bits> {
@@ -327,6 +347,11 @@ macro_rules! float {
         impl ViaSpecial for &$float {
             type View = $bits;
             type Stored = $bits;
+            type Kept = KeptFloat<$float>;
+
+            fn keep(&self) -> KeptFloat<$float> {
+                KeptFloat(**self)
+            }
 
             fn special(&self) -> Part<$bits, $bits> {
                 (**self).special()
@@ -340,6 +365,9 @@ float!(f32, u32; f64, u64);
 impl<'b, T: ?Sized> ViaSpecial for ByPtr<&'b Arc<T>> {
     type View = ByPtr<&'b Arc<T>>;
     type Stored = ByPtr<Arc<T>>;
+    type Kept = ();
+
+    fn keep(&self) {}
 
     fn special(&self) -> Part<Self::View, Self::Stored> {
         Part {
@@ -360,6 +388,10 @@ pub trait ViaRef {
     type View;
     /// What is stored, `O` being what owns a referent.
     type Stored<O>;
+    /// What makes the argument of what is stored.
+    type Lent<O>;
+    /// See above.
+    fn lent<O>() -> Self::Lent<O>;
     /// The part.
     fn by_ref<O>(&self) -> Part<Self::View, Self::Stored<O>>
     where
@@ -370,6 +402,11 @@ impl<'b, B: ?Sized> ViaRef for &'b B {
     type Referent = B;
     type View = &'b B;
     type Stored<O> = O;
+    type Lent<O> = Lent<B, O>;
+
+    fn lent<O>() -> Lent<B, O> {
+        Lent(PhantomData)
+    }
 
     fn by_ref<O>(&self) -> Part<&'b B, O>
     where
@@ -389,6 +426,11 @@ impl<'b, B: ?Sized> ViaRef for Option<&'b B> {
     type Referent = B;
     type View = Option<&'b B>;
     type Stored<O> = Option<O>;
+    type Lent<O> = LentOption<B, O>;
+
+    fn lent<O>() -> LentOption<B, O> {
+        LentOption(PhantomData)
+    }
 
     fn by_ref<O>(&self) -> Part<Option<&'b B>, Option<O>>
     where
@@ -507,6 +549,58 @@ impl<B: ?Sized, O> KeptOption<B, O> {
 /// Keeps an optional borrowed argument.
 pub fn capture_option<B: ?Sized + Capture<O>, O>(argument: Option<&B>) -> KeptOption<B, O> {
     KeptOption(argument.map(capture))
+}
+
+/// A borrowed argument that is an element of the key, stored there as `O`: the flight's key lends it to the body, so that
+/// the leader makes one copy and not two.
+pub struct Lent<B: ?Sized, O>(PhantomData<fn(&O) -> &B>);
+
+// A bound on the type of `get`, and not of all of them, is one error less where `O` is an error already.
+
+impl<B: ?Sized, O> Lent<B, O> {
+    /// The argument as the function declared it.
+    pub fn get<'a>(&self, element: &'a O) -> &'a B
+    where
+        B: Capture<O>,
+    {
+        B::reborrow(element)
+    }
+}
+
+/// The same of an optional one.
+pub struct LentOption<B: ?Sized, O>(PhantomData<fn(&O) -> &B>);
+
+impl<B: ?Sized, O> LentOption<B, O> {
+    /// The argument as the function declared it.
+    pub fn get<'a>(&self, element: &'a Option<O>) -> Option<&'a B>
+    where
+        B: Capture<O>,
+    {
+        element.as_ref().map(B::reborrow)
+    }
+}
+
+/// A float, of which the key has the bits.
+#[derive(Debug)]
+pub struct KeptFloat<T>(T);
+
+impl<T> KeptFloat<T> {
+    /// The argument as the function declared it.
+    pub fn get<O>(&self, _element: &O) -> &T {
+        &self.0
+    }
+}
+
+impl<B: ?Sized, O> fmt::Debug for Lent<B, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lent")
+    }
+}
+
+impl<B: ?Sized, O> fmt::Debug for LentOption<B, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LentOption")
+    }
 }
 
 /// What a shared call can result in.

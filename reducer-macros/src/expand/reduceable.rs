@@ -111,6 +111,7 @@ impl Expansion<'_> {
         };
         let body = block(body, body_span);
         let (meter, permit) = self.meter();
+        let lends = (0..args.len()).any(|index| self.element(index).is_some());
         // Arguments that are all in the key, and all moved, may be numbers, and then nobody minds who drops them when.
         let in_key = (0..args.len()).all(|index| self.model.has_in_key(index));
         let is_free = in_key && copies.is_empty() && meter.is_none();
@@ -125,7 +126,13 @@ impl Expansion<'_> {
                 #body
             }
         };
-        let start = self.call("start", 3, &quote_spanned!(self.output_span=> miss, #work));
+        let start = match lends {
+            false => self.call("start", 3, &quote_spanned!(self.output_span=> miss, #work)),
+            true => {
+                let work = quote_spanned!(self.span=> move |key| #work);
+                self.call("start_lent", 4, &quote_spanned!(self.output_span=> miss, #work))
+            }
+        };
         let terms = self.terms();
         let landed = quote_spanned!(self.output_span=> landed);
         let (flight, value) = match self.model.has_terms() {
@@ -374,8 +381,39 @@ impl Expansion<'_> {
         })
     }
 
-    /// The copy that the shared call keeps of a borrowed argument.
+    /// The element of the key that lends a borrowed argument to the body, which needs no copy of its own then.
+    fn element(&self, index: usize) -> Option<TokenStream> {
+        let Model { args, key, form, .. } = self.model;
+        let arg = &args[index];
+        let is_lent = arg.hold != Hold::Move
+            && matches!(arg.identity, Identity::Value | Identity::Receiver)
+            && !matches!(form, Form::Blocking)
+            && cfgs(arg).is_empty();
+        let is_it = |element: &Element| matches!(element, Element::Arg(at) if *at == index);
+        let at = key.iter().position(is_it).filter(|_| is_lent && key.len() <= WIDEST)?;
+        let span = self::at(arg.name.span());
+        let key = ident("key", span);
+        Some(match key_of_one(self.model) {
+            true => quote_spanned!(span=> &*#key),
+            false => {
+                let at = proc_macro2::Literal::usize_unsuffixed(at);
+                quote_spanned!(span=> &#key.#at)
+            }
+        })
+    }
+
+    /// The copy that the shared call keeps of a borrowed argument, or what it needs of one that the key has.
     fn copy(&self, index: usize, arg: &Arg) -> TokenStream {
+        if self.element(index).is_some() {
+            if arg.identity == Identity::Receiver {
+                // The key has it as it is.
+                return TokenStream::new();
+            }
+            let name = &arg.name;
+            let span = at(name.span());
+            let (s, kept) = (self.support.at(span), kept(index, arg));
+            return quote_spanned!(span=> let #kept = #s::probe(&#name).lent(););
+        }
         let verb = match arg.hold {
             Hold::Move => return TokenStream::new(),
             Hold::Copy => "capture",
@@ -398,7 +436,10 @@ impl Expansion<'_> {
             quote_spanned!(span=> #name)
         } else {
             let kept = kept(index, arg);
-            quote_spanned!(span=> #kept.get())
+            match self.element(index) {
+                Some(element) if arg.identity == Identity::Receiver => element,
+                element => quote_spanned!(span=> #kept.get(#element)),
+            }
         };
         let Some(pat) = &arg.pat else {
             let (mutability, this) = (arg.mutability, receiver::this(name.span()));
@@ -433,6 +474,10 @@ impl Expansion<'_> {
         let used = used.map(|name| quote_spanned!(span=> #(#cfgs)* let _ = &#name;));
         quote!(#bound #(#used)*)
     }
+}
+
+fn key_of_one(model: &Model) -> bool {
+    model.key.len() == 1
 }
 
 fn kept(index: usize, arg: &Arg) -> Ident {

@@ -407,6 +407,7 @@ impl Hold {
     ///
     /// # Panics
     /// If it is for another work.
+    #[inline(always)]
     pub(crate) fn board<F: 'static>(&self, work: F) {
         let core = self.core();
         assert_eq!((core.kit.id)(), TypeId::of::<F>(), "it has room for another work");

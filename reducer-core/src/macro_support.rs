@@ -237,25 +237,22 @@ where
 {
     let mut build = Some(build);
     let mut begin = |flight: &Hold| {
-        let build = build.take().expect("no flight is begun twice");
-        flight.board(build(FlightKey::new(Lender::Flight(flight.clone()))));
+        // No flight is begun twice.
+        if let Some(build) = build.take() {
+            flight.board(build(FlightKey::new(Lender::Flight(flight.clone()))));
+        }
     };
     let started = start_built(miss, Cargo::later::<F>, &mut begin);
-    let (miss, place) = match started {
-        Ok(started) => {
-            // While the stake is still ours to give up: its destructor may panic.
-            drop(build);
-            return started;
+    match (started, build) {
+        (Err(stands_by), Some(build)) => {
+            let flight = Arc::new(OnceLock::new());
+            let key = FlightKey::new(Lender::Later(Arc::clone(&flight)));
+            start_standing(stands_by, Box::pin(build(key)), flight)
         }
-        Err(stands_by) => stands_by,
-    };
-    let flight = Arc::new(OnceLock::new());
-    let build = build.expect("nothing was begun");
-    let work = build(FlightKey::new(Lender::Later(Arc::clone(&flight))));
-    let stand_by = |(miss, place, flight), work: Cargo<'_, K, V, S>| {
-        Started::Flying(start_later(miss, place, work.into_box(), Some(flight)))
-    };
-    Cargo::send(work, stand_by, (miss, place, flight))
+        // What is left of `build` goes while the stake is still ours to give up: a destructor may panic.
+        (Ok(started), _) => started,
+        (Err(_), None) => unreachable!("nothing was begun"),
+    }
 }
 
 // What follows does not know the type of the work: there is one for every function in a program, and
@@ -263,6 +260,22 @@ where
 
 /// A key, and who waits for the flight to end that is in its way.
 type StandsBy<'r, V, K, S> = (Miss<'r, V, K, S>, Place<&'r Reducer, V>);
+
+fn start_standing<'r, V, K, S>(
+    (miss, place): StandsBy<'r, V, K, S>,
+    work: Pin<Box<dyn Future<Output = V> + Send>>,
+    flight: Arc<OnceLock<Hold>>,
+) -> Started<'r, V>
+where
+    V: Output,
+    K: Send + Sync + 'static,
+    S: Same<K> + Send + Sync + 'static,
+{
+    let start = |(miss, place, flight), work: Cargo<'_, K, V, S>| {
+        Started::Flying(start_later(miss, place, work.into_box(), Some(flight)))
+    };
+    Cargo::send(work, start, (miss, place, flight))
+}
 
 fn start_built<'r, V, K, S>(
     miss: Miss<'r, V, K, S>,

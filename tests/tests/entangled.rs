@@ -438,3 +438,120 @@ fn a_value_that_panics_in_clone_and_a_key_that_panics_in_drop_are_two_panics_and
     drop(leader);
     assert_eq!(reducer.in_flight(), 0);
 }
+
+async fn some_turns() {
+    for _ in 0..5 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// On a thread of its own: the caller's has entered a runtime.
+fn run_for_a_while(runtime: &Arc<tokio::runtime::Runtime>) {
+    let runtime = Arc::clone(runtime);
+    thread::spawn(move || runtime.block_on(some_turns())).join().unwrap();
+}
+
+#[test]
+fn a_task_that_found_the_seat_taken_is_told_when_the_lone_leader_leaves_it() {
+    let runtime = Arc::new(current_thread());
+    let (reducer, gate) = (Reducer::new(), Gate::new());
+    let _entered = runtime.enter();
+    let (pass, tasks) = (gate.clone(), Arc::clone(&runtime));
+    let work = async move {
+        pass.pass().await;
+        pass.pass().await;
+        let mut is_first = true;
+        poll_fn(move |cx| {
+            if std::mem::take(&mut is_first) {
+                run_for_a_while(&tasks); // the flight's task comes, and finds the seat taken
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(7)
+        })
+        .await
+    };
+    let mut leader = ByHand::new(reducer.reduce(1, work));
+    leader.pending();
+    let follower = || ByHand::new(reducer.reduce(1, never_runs::<i32>()));
+    let mut crowd: Vec<_> = (0..18).map(|_| follower()).collect();
+    for follower in &mut crowd {
+        follower.pending();
+    }
+    gate.open(); // it gets a task
+    run_for_a_while(&runtime);
+    drop(crowd);
+    gate.open(); // the task is called,
+    leader.pending(); // but the leader is faster; and is held from here on
+    let mut late = follower();
+    late.pending();
+    for _ in 0..20 {
+        run_for_a_while(&runtime);
+    }
+    assert!(late.is_woken(), "nobody moves the flight");
+    assert_eq!(late.ready(), 7);
+}
+
+#[test]
+fn a_lone_leader_from_outside_drives_a_flight_with_a_task_in_the_tasks_runtime() {
+    let runtime = current_thread();
+    let (reducer, gate) = (Reducer::new(), Gate::new());
+    let pass = gate.clone();
+    let work = async move {
+        pass.pass().await;
+        pass.pass().await;
+        tokio::time::sleep(Duration::ZERO).await;
+        7
+    };
+    let mut leader = ByHand::new(reducer.try_reduce(1, work));
+    leader.pending();
+    let mut crowd: Vec<_> =
+        (0..18).map(|_| ByHand::new(reducer.reduce(1, never_runs::<i32>()))).collect();
+    {
+        let _entered = runtime.enter();
+        for follower in &mut crowd {
+            follower.pending();
+        }
+    }
+    gate.open();
+    runtime.block_on(some_turns());
+    drop(crowd);
+    gate.open();
+    loop {
+        if let Poll::Ready(outcome) = leader.poll() {
+            return assert_eq!(outcome.unwrap().value, 7);
+        }
+        runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
+    }
+}
+
+#[test]
+fn a_detached_flight_moves_on_to_the_runtime_of_its_last_caller() {
+    let (first, second) = (current_thread(), current_thread());
+    let reducer = Reducer::builder().detached(true).build();
+    let (gate, done) = (Gate::new(), Count::new());
+    let (pass, counted) = (gate.clone(), done.clone());
+    let mut leader = ByHand::new(reducer.reduce(1, async move {
+        pass.pass().await;
+        pass.pass().await;
+        counted.add();
+    }));
+    first.block_on(async {
+        leader.pending();
+        drop(leader); // it goes on in a task
+        some_turns().await;
+    });
+    let mut other = ByHand::new(reducer.reduce(1, never_runs::<()>()));
+    let _entered = second.enter();
+    other.pending();
+    drop(first); // which hands it back
+    assert!(other.is_woken());
+    other.pending();
+    drop(other); // it goes on in another task
+    drop(_entered);
+    for _ in 0..2 {
+        gate.open();
+        second.block_on(some_turns());
+    }
+    assert_eq!((done.get(), reducer.in_flight()), (1, 0));
+}

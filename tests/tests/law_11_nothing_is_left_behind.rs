@@ -1,6 +1,8 @@
 //! Law 11. A million cancelled calls on distinct keys leave zero entries, and the registry gives its
 //! memory back.
 
+use std::sync::Arc;
+
 use reducer_core::Reducer;
 use reducer_tests::allocations::{Counting, bytes_in_use};
 use reducer_tests::{ByHand, Gate};
@@ -48,4 +50,24 @@ fn a_million_cancelled_calls_leave_neither_rows_nor_memory() {
     }
     let kept = bytes_in_use() - before;
     assert!(kept < 64 * 1024, "{kept} bytes kept");
+}
+
+#[test]
+fn an_outcome_goes_with_the_last_who_has_waited_for_it() {
+    let (reducer, gate, value) = (Reducer::new(), Gate::new(), Arc::new(7));
+    let call = || {
+        let (pass, found) = (gate.pass(), Arc::clone(&value));
+        ByHand::new(reducer.reduce(1, async move {
+            pass.await;
+            found
+        }))
+    };
+    let mut callers = [call(), call(), call()];
+    for caller in &mut callers {
+        caller.pending();
+    }
+    assert_eq!(Arc::strong_count(&value), 2, "only the leader's work is there");
+    gate.open();
+    let outcomes = callers.map(|mut caller| caller.ready());
+    assert_eq!(Arc::strong_count(&value), 1 + outcomes.len());
 }

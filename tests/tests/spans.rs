@@ -6,9 +6,12 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
 
-use reducer_core::{Call, Hooks, Reducer, reduceable};
-use reducer_tests::{ByHand, Gate};
+use reducer_core::{Call, Hooks, ReduceError, Reduced, Reducer, Role, reduceable};
+use reducer_tests::{ByHand, Gate, never_runs};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Dispatch, Event, Subscriber, dispatcher, info, info_span};
@@ -323,4 +326,126 @@ fn a_flight_that_has_landed_is_not_ended_again_when_its_callers_span_panics() {
         assert_eq!(runtime.metrics().num_alive_tasks(), 0, "{detached} {steps}");
         assert_eq!(reducer.in_flight(), 0);
     }
+}
+
+/// A subscriber that panics once, where it is told.
+#[derive(Clone, Default)]
+struct Sore {
+    enter: Arc<AtomicBool>,
+    exit: Arc<AtomicBool>,
+}
+
+impl Sore {
+    fn touch(
+        what: &AtomicBool,
+        id: &Id,
+        context: &Context<'_, impl Subscriber + for<'a> LookupSpan<'a>>,
+    ) {
+        if context.span(id).unwrap().name() == "wait" && what.swap(false, SeqCst) {
+            panic!("a subscriber's own");
+        }
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Sore {
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        Self::touch(&self.enter, id, &context);
+    }
+
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+        Self::touch(&self.exit, id, &context);
+    }
+}
+
+#[test]
+fn a_leader_whose_span_panics_after_its_first_poll_takes_no_seat_along() {
+    let sore = Sore::default();
+    let _guard =
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(sore.clone()));
+    let (reducer, gate) = (Reducer::new(), Gate::new());
+    let mut leader = ByHand::new(reducer.reduce(1, gate.pass()));
+    sore.exit.store(true, SeqCst);
+    assert!(catch_unwind(AssertUnwindSafe(|| leader.poll())).is_err());
+    drop(leader);
+    assert_eq!(reducer.in_flight(), 0);
+    ByHand::new(reducer.reduce(1, async {})).ready();
+}
+
+type Late = Box<dyn FnMut() -> Poll<Result<Reduced<i32>, ReduceError>> + Send>;
+
+/// Has somebody join, on another thread, before the leader's first poll; then its span is sore.
+#[derive(Clone, Default)]
+struct Joins {
+    reducer: Arc<Mutex<Option<Reducer>>>,
+    late: Arc<Mutex<Option<Late>>>,
+    sore: Sore,
+}
+
+impl Hooks for Joins {
+    fn on_executing(&self, _: &Call<'_>) {
+        let reducer = self.reducer.lock().unwrap().take().unwrap();
+        let runtime = tokio::runtime::Handle::current();
+        let late = thread::spawn(move || -> Late {
+            let call = async move { reducer.try_reduce(1, never_runs::<i32>()).await };
+            let mut late = ByHand::new(call);
+            let mut poll = move || {
+                let _entered = runtime.enter();
+                late.poll()
+            };
+            assert!(poll().is_pending());
+            Box::new(poll)
+        });
+        *self.late.lock().unwrap() = Some(late.join().unwrap());
+        self.sore.enter.store(true, SeqCst);
+    }
+}
+
+/// Of a flight whose leader panics before it polls the work: the clock, and the follower that is left.
+fn left_by_a_leader(is_built: bool, gate: &Gate) -> (Late, tokio::runtime::Runtime) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let joins = Joins::default();
+    let subscriber = tracing_subscriber::registry().with(joins.sore.clone());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    // A subscriber sees the place of a span for the first time.
+    ByHand::new(Reducer::new().reduce(1, async {})).ready();
+    let builder = Reducer::builder().hooks(joins.clone()).timeout(Duration::from_secs(1));
+    let reducer = builder.build();
+    *joins.reducer.lock().unwrap() = Some(reducer.clone());
+    let pass = gate.pass();
+    let work = async move {
+        pass.await;
+        7
+    };
+    runtime.block_on(async {
+        let polled = if is_built {
+            let mut leader = ByHand::new(reducer.reduce_with(1, || work));
+            catch_unwind(AssertUnwindSafe(|| leader.poll()))
+        } else {
+            let mut leader = ByHand::new(reducer.reduce(1, work));
+            catch_unwind(AssertUnwindSafe(|| leader.poll()))
+        };
+        assert!(polled.is_err());
+    });
+    let late = joins.late.lock().unwrap().take().unwrap();
+    (late, runtime)
+}
+
+#[test]
+fn a_leader_whose_span_panics_before_its_first_poll_leaves_work_to_the_others() {
+    let gate = Gate::new();
+    gate.open();
+    let (mut late, _runtime) = left_by_a_leader(true, &gate);
+    assert!(matches!(late(), Poll::Ready(Ok(Reduced { value: 7, role: Role::Joined }))));
+}
+
+#[test]
+fn a_leader_whose_span_panics_before_its_first_poll_leaves_a_clock_to_the_others() {
+    let (mut late, runtime) = left_by_a_leader(false, &Gate::new());
+    assert!(late().is_pending());
+    runtime.block_on(async { tokio::time::sleep(Duration::from_secs(10)).await });
+    assert!(matches!(late(), Poll::Ready(Err(ReduceError::TimedOut(_)))));
 }

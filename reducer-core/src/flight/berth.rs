@@ -80,6 +80,7 @@ pub(super) struct Kit {
     /// Drops the hull of a flight.
     drop_hull: unsafe fn(*mut Core),
     /// See [`step`].
+    #[cfg_attr(not(all(feature = "tokio", not(loom))), expect(dead_code, reason = "for a task"))]
     pub(super) step: fn(&Hold, &mut Context<'_>, &dyn Rows) -> Poll<()>,
     /// Polls the work that lies there, and writes what comes of it over a `Poll` of its output.
     poll: unsafe fn(*mut (), &mut Context<'_>, *mut ()),
@@ -375,9 +376,10 @@ impl Hold {
     pub(super) unsafe fn store_unchecked<V>(&self, outcome: Outcome<V>) {
         // SAFETY: the seat. The kit has room for it, and nothing is written over.
         unsafe {
-            let was = self.core().aboard.with(|aboard| mem::replace(aboard, Aboard::Outcome));
-            debug_assert_eq!(was, Aboard::Nothing, "a flight lands once, when its work is gone");
+            let is_free = self.core().aboard.with(|aboard| *aboard == Aboard::Nothing);
+            assert!(is_free, "a flight lands once, when its work is gone");
             self.berth().cast::<Outcome<V>>().write(outcome);
+            self.core().aboard.with(|aboard| *aboard = Aboard::Outcome);
         }
     }
 
@@ -409,14 +411,26 @@ impl Hold {
     /// If it is for another work.
     #[inline(always)]
     pub(crate) fn board<F: 'static>(&self, work: F) {
-        let core = self.core();
-        assert_eq!((core.kit.id)(), TypeId::of::<F>(), "it has room for another work");
-        // SAFETY: a flight is made with its leader in the seat; there is room for an `F`.
+        self.expect_work(TypeId::of::<F>());
+        // SAFETY: a flight is made with its leader in the seat; there is room for an `F`, which is there then.
         unsafe {
-            let was = core.aboard.with(|aboard| mem::replace(aboard, Aboard::Work));
-            debug_assert_eq!(was, Aboard::Nothing, "a flight is boarded once");
             self.berth().cast::<F>().write(work);
+            self.has_boarded();
         }
+    }
+
+    // Apart, for these do not know the work.
+
+    fn expect_work(&self, id: TypeId) {
+        assert_eq!((self.core().kit.id)(), id, "it has room for another work");
+    }
+
+    /// # Safety
+    /// The caller has the seat, and has put the work in its place.
+    unsafe fn has_boarded(&self) {
+        // SAFETY: the seat.
+        let was = unsafe { self.core().aboard.with(|aboard| mem::replace(aboard, Aboard::Work)) };
+        debug_assert_eq!(was, Aboard::Nothing, "a flight is boarded once");
     }
 
     /// Polls the work. If it is done, `polled` has what it came to, and then it is dropped, which may panic.

@@ -9,11 +9,11 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::phase::{self, Stake, Turn};
-use super::ring::Link;
+use super::ring::{Link, is_inside};
 use super::seat::Seat;
 use super::trace::WaitSpan;
 use super::waiters::Waiter;
-use super::{Hold, HoldsRows, Outcome, quietly};
+use super::{Hold, HoldsRows, Outcome, begin, quietly};
 use crate::error::ReduceError;
 
 pin_project! {
@@ -95,24 +95,40 @@ impl<R: HoldsRows, V: Clone + 'static> Place<R, V> {
     #[inline(always)]
     pub(crate) fn lead(mut self, first: impl FnOnce(&Hold)) -> Result<Outcome<V>, Self> {
         let flight = self.flight.as_ref().expect("it is polled once");
+        let rows = self.rows.rows();
+        let timeout = self.rows.timeout();
+        let mut first = Some(|flight: &Hold| {
+            // The clock first: where there is none, nothing is begun.
+            if let Some(timeout) = timeout {
+                flight.core().set_clock(timeout);
+            }
+            first(flight);
+        });
+        // What comes before the poll may say no, or panic, and the others are to find that the flight has begun.
+        if WaitSpan::IS_ON || is_inside() {
+            if let Some(outcome) = first.take().and_then(|first| begin(flight, rows, first)) {
+                self.is_over = true;
+                let outcome = outcome.unwrap_or_else(|| flight.landed());
+                self.let_go();
+                return Ok(outcome);
+            }
+        }
         let begun = {
             let _entered = self.span.enter(flight.core());
             if let Err(ring) = self.link.refresh(flight) {
                 return Ok(Err(ReduceError::Reentrant(ring)));
             }
             self.in_seat = false;
-            let timeout = self.rows.timeout();
-            let begun = Seat::new(flight, self.rows.rows()).drive(None, |flight| {
-                // The clock first: where there is none, nothing is begun.
-                if let Some(timeout) = timeout {
-                    flight.core().set_clock(timeout);
+            let begun = Seat::new(flight, rows).drive(None, |flight| {
+                if let Some(first) = first {
+                    first(flight);
                 }
-                first(flight);
             });
+            // Before the span is left, which may panic.
+            self.in_seat = begun.is_err();
             begun.map_err(Seat::keep)
         };
         let Ok(outcome) = begun else {
-            self.in_seat = true;
             return Err(self);
         };
         self.is_over = true;

@@ -103,8 +103,9 @@ impl Site {
     }
 
     /// The function under the attribute, or one instantiation of it, that the type `C` stands for.
+    #[inline(always)]
     pub(crate) fn of<C: 'static>() -> Self {
-        Self { id: || (Some(TypeId::of::<C>()), type_name::<C>()), wrap: 0 }
+        Self { id: id_of::<C>, wrap: 0 }
     }
 
     /// Of one more `wrap` of an `F`.
@@ -123,6 +124,10 @@ impl Site {
     fn is_function(self) -> bool {
         (self.id)().0.is_some()
     }
+}
+
+fn id_of<C: 'static>() -> SiteId {
+    (Some(TypeId::of::<C>()), type_name::<C>())
 }
 
 /// The path of the function that a type is made in. The marker is a closure in its function, whose own body may be
@@ -280,11 +285,9 @@ impl Hold {
     #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
     pub(crate) fn unload(&self, work: bool) {
         if work || self.core().has_clock() {
-            quietly(|| {
-                self.core().stop_clock();
-                // SAFETY: the seat.
-                unsafe { self.clear() };
-            });
+            quietly(|| self.core().stop_clock());
+            // SAFETY: the seat.
+            quietly(|| unsafe { self.clear() });
         }
     }
 
@@ -428,6 +431,23 @@ fn run<V: 'static>(
         flight.tell_landing(rows, &outcome);
         Some(outcome)
     })
+}
+
+/// Does what a flight begins with, in its name, for a leader who is not sure to poll it then. If that panics, so has the
+/// work: the flight has landed, and this is the outcome, if nobody else wants it.
+#[inline(never)]
+fn begin<V: 'static>(
+    flight: &Hold,
+    rows: &dyn Rows,
+    first: impl FnOnce(&Hold),
+) -> Option<Option<Outcome<V>>> {
+    let payload = within(flight, || catch_unwind(AssertUnwindSafe(|| first(flight)))).err()?;
+    let outcome = Err(wreck(flight, payload));
+    within(flight, || {
+        flight.unload(true);
+        flight.tell_landing(rows, &outcome);
+    });
+    Some(flight.land(outcome, rows, true))
 }
 
 /// What becomes of the flight if its time is over.

@@ -56,8 +56,6 @@ pub(crate) struct Core {
 }
 
 pub(crate) struct State {
-    /// There is a task that carries this flight.
-    hosted: bool,
     /// A task that carried this flight died.
     orphaned: bool,
     /// Wake-ups of callers so far, up to `RENT`.
@@ -136,7 +134,6 @@ impl Core {
     pub(super) fn new(hash: u64, site: Site, log: Log, kit: &'static Kit, aboard: Aboard) -> Self {
         let (id, wrap) = site.parts();
         let state = State {
-            hosted: false,
             orphaned: false,
             spent: 0,
             joined: 0,
@@ -285,11 +282,10 @@ impl Core {
                 let old = state.register(waiter, side, waker);
                 // Who comes when the work is awake leaves it to those who were called before, and may share with more
                 // to come; but sees for itself, the next time, whether they have. The flight's task can be relied on.
-                let is_served = state.hosted && side == Side::Native;
-                let look_again = new
-                    && stake != Stake::Bystander
-                    && !is_served
-                    && self.word.seen().is_notified();
+                let seen = self.word.seen();
+                let is_served = seen.is_hosted() && side == Side::Native;
+                let look_again =
+                    new && stake != Stake::Bystander && seen.is_notified() && !is_served;
                 drop(state);
                 drop(old);
                 if look_again {
@@ -434,9 +430,10 @@ impl State {
     }
 
     /// Decides whom to wake now that the work wants to be polled.
-    pub(super) fn call(&mut self) -> Calls {
+    pub(super) fn call(&mut self, word: &Word) -> Calls {
         let mut calls = self.all();
-        if self.hosted {
+        let seen = word.seen();
+        if seen.is_hosted() {
             calls.first = self.take_host();
             calls.native = 0;
             return calls;
@@ -444,12 +441,13 @@ impl State {
         // One of them will drive.
         let wasted = calls.native.saturating_sub(1);
         match &*self.lift {
-            Some(lift) if u32::from(self.spent) + wasted > u32::from(RENT) => {
+            // It may be ending by now, and then those who wait for that are not to be served by a task.
+            Some(lift) if seen.is_flying() && u32::from(self.spent) + wasted > u32::from(RENT) => {
                 calls.lift = Some(lift.clone());
                 calls.native = 0;
-                self.hosted = true;
+                word.host();
             }
-            Some(_) => self.spent += wasted as u8,
+            Some(_) => self.spent = self.spent.saturating_add(wasted as u8),
             // Nobody is native to nowhere.
             None => {}
         }
@@ -498,7 +496,7 @@ pub(super) fn notify(flight: &Hold) {
 /// Whoever may drive is to look.
 fn call(flight: &Hold, mut state: MutexGuard<'_, State>) {
     // It may be over by now, or somebody has come by: then there are few to be called, or they find nothing to do.
-    let calls = state.call();
+    let calls = state.call(&flight.core().word);
     drop(state);
     calls.make_for(flight);
 }
@@ -535,15 +533,16 @@ fn left(flight: &Hold, rows: &dyn Rows, left: Left) {
 
 /// What becomes of a detached flight that nobody waits for.
 #[cold]
-fn go_on_alone(flight: &Hold, rows: &dyn Rows, mut state: MutexGuard<'_, State>) {
+fn go_on_alone(flight: &Hold, rows: &dyn Rows, state: MutexGuard<'_, State>) {
     let word = &flight.core().word;
     // Whoever polls holds the flight: so nobody does, and it was landed alone (`Hold::land`) by a poll that unwound
     // after that.
-    if state.hosted || word.seen().is_seated() && flight.is_last() {
+    let seen = word.seen();
+    if seen.is_hosted() || seen.is_seated() && flight.is_last() {
         return;
     }
     if let Some(lift) = state.lift.clone() {
-        state.hosted = true;
+        word.host();
         drop(state);
         lift.carry(flight.clone());
         return;
@@ -601,10 +600,9 @@ pub(super) fn host_is_gone(flight: &Hold, rows: &dyn Rows) {
     }
     let mut state = flight.core().lock();
     state.orphaned = true;
-    state.hosted = false;
     let host = state.take_host();
     let lift = state.lift.take();
-    if word.renotify() {
+    if word.unhost() {
         call(flight, state);
     } else {
         drop(state);
@@ -613,4 +611,42 @@ pub(super) fn host_is_gone(flight: &Hold, rows: &dyn Rows) {
         left(flight, rows, word.end_if_alone());
     }
     quietly(|| drop((host, lift)));
+}
+
+#[cfg(all(test, feature = "tokio", not(loom)))]
+mod tests {
+    use std::future::Pending;
+    use std::pin::Pin;
+    use std::task::Waker;
+
+    use super::{Left, RENT, Waiter};
+    use crate::flight::waiters::Side;
+    use crate::flight::{Cargo, Log, Site};
+    use crate::key::ByEq;
+
+    /// Who waits for a flight to end has nothing to do with its task, and a lone leader has not equipped it for one.
+    #[test]
+    fn a_late_call_gives_a_flight_that_ends_meanwhile_no_task() {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().build().expect("it can be built");
+        let _entered = runtime.enter();
+        let cargo = Cargo::<(), (), ByEq>::later::<Pending<()>>();
+        let (flight, _row) = cargo.launch(0, Site::open::<()>(), Log::default(), ());
+        let core = flight.core();
+        assert!(core.lock().note_runtime(false, || unreachable!("it may not move")));
+        assert!(core.word.leave_seat().is_ok() && core.word.notify());
+        assert!(matches!(core.word.leave(true), Left::Ending));
+        let waiters: Vec<Pin<Box<Waiter>>> =
+            (0..RENT + 2).map(|_| Box::pin(Waiter::new())).collect();
+        let mut state = core.lock();
+        for waiter in &waiters {
+            let waker = Waker::noop().clone();
+            assert!(state.register(waiter.as_ref(), Side::Native, waker).is_none());
+        }
+        let calls = state.call(&core.word);
+        assert!(calls.lift.is_none() && calls.native == u32::from(RENT) + 2);
+        for waiter in &waiters {
+            assert!(state.waiters.remove(waiter.as_ref()).is_some());
+        }
+    }
 }

@@ -74,7 +74,7 @@ fn unchain(top: *const Inside, inside: &Inside) {
 
 /// Whether this thread is running the work of any flight at all.
 #[inline]
-fn is_inside() -> bool {
+pub(super) fn is_inside() -> bool {
     CURRENT.try_with(|current| !current.get().is_null()).unwrap_or(false)
 }
 

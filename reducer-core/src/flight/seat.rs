@@ -2,7 +2,9 @@
 
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Context;
+#[cfg(all(feature = "tokio", not(loom)))]
+use std::task::Poll;
 
 use super::host::Home;
 use super::phase::end;
@@ -74,12 +76,15 @@ impl<'a> Seat<'a> {
         let core = flight.core();
         let mut state = core.lock();
         // The work will be polled again: where it began is known here, and nowhere later.
-        let here = state.note_runtime(core.word.seen().callers() > 1, || rows.share());
+        let seen = core.word.seen();
+        let may_move = seen.callers() > 1 || seen.is_detached();
+        let here = state.note_runtime(may_move, || rows.share());
         let side = if here && !parks { Side::Native } else { state.side(parks) };
         let old = state.register(waiter, side, waker);
         // A caller is here, so it goes on.
         let left = core.word.leave_seat();
-        let calls = left.is_ok_and(|before| before.is_notified()).then(|| state.call());
+        let calls =
+            left.is_ok_and(|before| before.is_notified()).then(|| state.call(&flight.core().word));
         drop(state);
         if let Some(calls) = calls {
             calls.make_for(flight);
@@ -111,7 +116,8 @@ impl<'a> Seat<'a> {
         let mut state = flight.core().lock();
         let old = state.wait_as_host(waker);
         let left = flight.core().word.leave_seat();
-        let calls = left.is_ok_and(|before| before.is_notified()).then(|| state.call());
+        let calls =
+            left.is_ok_and(|before| before.is_notified()).then(|| state.call(&flight.core().word));
         drop(state);
         if let Some(calls) = calls {
             calls.make_for(flight);
@@ -133,7 +139,7 @@ impl Drop for Seat<'_> {
         let mut state = self.flight.core().lock();
         match self.flight.core().word.give_back_seat() {
             Ok(_) => {
-                let calls = state.call();
+                let calls = state.call(&self.flight.core().word);
                 drop(state);
                 calls.make_for(self.flight);
             }

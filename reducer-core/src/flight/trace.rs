@@ -64,6 +64,8 @@ mod imp {
     }
 
     impl WaitSpan {
+        pub(crate) const IS_ON: bool = true;
+
         pub(crate) fn open(core: &Core, stake: Stake) -> Self {
             let role = match stake {
                 Stake::Leader => "leader",
@@ -125,6 +127,8 @@ mod imp {
     pub(crate) struct WaitSpan(());
 
     impl WaitSpan {
+        pub(crate) const IS_ON: bool = false;
+
         pub(crate) fn open(_: &Core, _: Stake) -> Self {
             Self(())
         }

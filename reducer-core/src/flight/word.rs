@@ -28,8 +28,10 @@ const CLOSED: usize = 1 << 4;
 const ENDING: usize = 1 << 5;
 /// It has landed, or was dropped. Final, and so is who has the seat.
 const OVER: usize = 1 << 6;
+/// There is a task that carries it. Changed under the flight's lock only.
+const HOSTED: usize = 1 << 7;
 /// One caller. All above count them.
-const CALLER: usize = 1 << 7;
+const CALLER: usize = 1 << 8;
 
 /// See the module.
 pub(super) struct Word(AtomicUsize);
@@ -55,6 +57,10 @@ impl Seen {
         self.has(DETACHED)
     }
 
+    pub(super) fn is_hosted(self) -> bool {
+        self.has(HOSTED)
+    }
+
     pub(super) fn is_over(self) -> bool {
         self.has(OVER)
     }
@@ -74,7 +80,7 @@ impl Seen {
 
 impl fmt::Debug for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} callers, {:07b}", self.callers(), self.0 % CALLER)
+        write!(f, "{} callers, {:08b}", self.callers(), self.0 % CALLER)
     }
 }
 
@@ -136,6 +142,20 @@ impl Word {
         self.set(DETACHED);
     }
 
+    /// From now on there is a task that carries it. Under the flight's lock.
+    pub(super) fn host(&self) {
+        self.set(HOSTED);
+    }
+
+    /// That task is gone, and somebody else is to look at the work. Whether nobody does. Under the flight's lock.
+    #[cfg(all(feature = "tokio", not(loom)))]
+    pub(super) fn unhost(&self) -> bool {
+        let Ok(before) = self.update(|seen| Some((seen.0 & !HOSTED) | NOTIFIED)) else {
+            return false;
+        };
+        !before.is_seated()
+    }
+
     pub(super) fn close_to_joins(&self) {
         self.set(CLOSED);
     }
@@ -173,13 +193,13 @@ impl Word {
         taken.is_ok()
     }
 
-    /// The same for a leader, if it is the only caller.
+    /// The same for a leader, if it is the only caller, and no task has the flight.
     #[inline(always)]
     pub(super) fn take_seat_alone(&self) -> bool {
         self.turn(LEADER | CALLER | NOTIFIED, LEADER | CALLER | SEATED)
     }
 
-    /// A leader that is the only caller gives up the seat, if the work wants to be polled again.
+    /// A leader that is the only caller, with no task to be told, gives up the seat, if the work wants to be polled again.
     #[inline(always)]
     pub(super) fn leave_seat_alone(&self) -> bool {
         self.turn(LEADER | CALLER | NOTIFIED | SEATED, LEADER | CALLER | NOTIFIED)
@@ -199,11 +219,6 @@ impl Word {
     /// The same by who has not polled the work to the end: it has to be polled again.
     pub(super) fn give_back_seat(&self) -> Result<Seen, Seen> {
         self.update(|seen| seen.is_flying().then_some((seen.0 & !SEATED) | NOTIFIED))
-    }
-
-    /// The task that polled the work is gone; somebody else is to look. Whether nobody is looking.
-    pub(super) fn renotify(&self) -> bool {
-        !self.set(NOTIFIED).is_seated()
     }
 
     /// A caller leaves. `stays`: even the last of them does not end the flight.

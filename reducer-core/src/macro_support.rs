@@ -21,7 +21,7 @@ pub use crate::batch::{
 use crate::blocking::{follow_found, lead_or_follow};
 use crate::call::{READY, board_owned, check_runtime};
 use crate::error::ReduceError;
-use crate::flight::{self, Cargo, Hold, Outcome, Place, Stake, Waiting, quietly};
+use crate::flight::{self, Cargo, Hold, Outcome, Place, Room, Stake, Waiting, quietly};
 pub use crate::key::parts::{
     ByPtr, Fail, Output, capture, capture_option, no_part, probe, self_part, static_part,
 };
@@ -157,7 +157,7 @@ impl<V> fmt::Debug for Landed<V> {
 }
 
 /// Its value; panics where `Reducer::reduce` does.
-#[inline(always)]
+#[inline]
 pub fn value<V>(landed: Landed<V>) -> V {
     landed.0.unwrap_or_else(|error| error.raise())
 }
@@ -178,7 +178,7 @@ fn value_or<V>(outcome: Outcome<V>, fail: fn(ReduceError) -> V) -> V {
 
 /// Leads with `work`, which is polled for the first time, unless somebody has come to lead meanwhile: then `work` is
 /// dropped. A flight that comes of it is to be awaited at once.
-#[inline(always)]
+#[inline]
 pub fn start<'r, V, K, S, F>(miss: Miss<'r, V, K, S>, work: F) -> Started<'r, V>
 where
     V: Output,
@@ -195,9 +195,10 @@ pub struct FlightKey<K> {
     key: PhantomData<fn() -> K>,
 }
 
+/// Which flight that is.
 enum Lender {
     Flight(Hold),
-    /// Work that waits for its flight.
+    /// The one that work which waits is begun in.
     Later(Arc<OnceLock<Hold>>),
 }
 
@@ -226,7 +227,7 @@ impl<K> fmt::Debug for FlightKey<K> {
 }
 
 /// As [`start`], with work that borrows from the flight's key, and so is built when there is one.
-#[inline(always)]
+#[inline]
 pub fn start_lent<'r, V, K, S, F, B>(miss: Miss<'r, V, K, S>, build: B) -> Started<'r, V>
 where
     V: Output,
@@ -236,52 +237,25 @@ where
     B: FnOnce(FlightKey<K>) -> F,
 {
     let mut build = Some(build);
-    let mut begin = |flight: &Hold| {
-        // No flight is begun twice.
+    let started = start_built(miss, Cargo::later::<F>, &mut |room, lender| {
+        // Nothing is begun twice.
         if let Some(build) = build.take() {
-            flight.board(build(FlightKey::new(Lender::Flight(flight.clone()))));
+            room.fill(build(FlightKey::new(lender)));
         }
-    };
-    let started = start_built(miss, Cargo::later::<F>, &mut begin);
-    match (started, build) {
-        (Err(stands_by), Some(build)) => {
-            let flight = Arc::new(OnceLock::new());
-            let key = FlightKey::new(Lender::Later(Arc::clone(&flight)));
-            start_standing(stands_by, Box::pin(build(key)), flight)
-        }
-        // What is left of `build` goes while the stake is still ours to give up: a destructor may panic.
-        (Ok(started), _) => started,
-        (Err(_), None) => unreachable!("nothing was begun"),
-    }
+    });
+    // What is left of it goes while the stake is still ours to give up: a destructor may panic.
+    drop(build);
+    started
 }
 
 // What follows does not know the type of the work: there is one for every function in a program, and
 // each line that knows it is compiled for each.
 
-/// A key, and who waits for the flight to end that is in its way.
-type StandsBy<'r, V, K, S> = (Miss<'r, V, K, S>, Place<&'r Reducer, V>);
-
-fn start_standing<'r, V, K, S>(
-    (miss, place): StandsBy<'r, V, K, S>,
-    work: Pin<Box<dyn Future<Output = V> + Send>>,
-    flight: Arc<OnceLock<Hold>>,
-) -> Started<'r, V>
-where
-    V: Output,
-    K: Send + Sync + 'static,
-    S: Same<K> + Send + Sync + 'static,
-{
-    let start = |(miss, place, flight), work: Cargo<'_, K, V, S>| {
-        Started::Flying(start_later(miss, place, work.into_box(), Some(flight)))
-    };
-    Cargo::send(work, start, (miss, place, flight))
-}
-
 fn start_built<'r, V, K, S>(
     miss: Miss<'r, V, K, S>,
     room: fn() -> Cargo<'static, K, V, S>,
-    begin: &mut dyn FnMut(&Hold),
-) -> Result<Started<'r, V>, StandsBy<'r, V, K, S>>
+    build: &mut dyn FnMut(Room<'_>, Lender),
+) -> Started<'r, V>
 where
     V: Output,
     K: Send + Sync + 'static,
@@ -291,27 +265,34 @@ where
     let mut key = Some(key);
     let place = match board_owned(&reducer, site.0, hash, &mut key, &same, room) {
         Ok(place) if place.stake() == Stake::Leader => {
-            return Ok(match place.lead(|flight| begin(flight)) {
+            let begin = |flight: &Hold| {
+                flight.board(|room| build(room, Lender::Flight(flight.clone())));
+            };
+            return match place.lead(begin) {
                 Ok(outcome) => Started::Landed(Landed(outcome)),
                 Err(place) => Started::Flying(Flight::aboard(place)),
-            });
+            };
         }
         Ok(place) => place,
         Err(error) => {
             // What went wrong is told; a destructor has nothing to add.
             quietly(|| drop(key));
-            return Ok(Started::Landed(Landed(Err(error))));
+            return Started::Landed(Landed(Err(error)));
         }
     };
-    match key {
+    Started::Flying(match key {
         Some(key) if place.stake() == Stake::Bystander => {
-            Err((Miss { reducer, site, hash, key, same, value: PhantomData }, place))
+            let flight = Arc::new(OnceLock::new());
+            let lender = Lender::Later(Arc::clone(&flight));
+            let work = room().built(|room| build(room, lender));
+            let miss = Miss { reducer, site, hash, key, same, value: PhantomData };
+            start_later(miss, place, work, Some(flight))
         }
         _ => {
             drop(key);
-            Ok(Started::Flying(Flight::aboard(place)))
+            Flight::aboard(place)
         }
-    }
+    })
 }
 
 fn start_any<'r, V, K, S>(miss: Miss<'r, V, K, S>, mut work: Cargo<'_, K, V, S>) -> Started<'r, V>

@@ -20,6 +20,7 @@
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::any::TypeId;
+use std::cell::Cell;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop, MaybeUninit, offset_of};
@@ -217,7 +218,7 @@ where
     }
 
     /// Gives `work` to `act`, which takes `with` along. No closure: it would be compiled for each work.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn send<F, T, U>(work: F, act: for<'b> fn(T, Cargo<'b, K, V, S>) -> U, with: T) -> U
     where
         F: Future<Output = V> + Send + 'static,
@@ -272,6 +273,18 @@ impl<K, V, S> Cargo<'_, K, V, S> {
         boxed
     }
 
+    /// The work that it is only the room for, built apart. `build` does not panic, or memory is lost.
+    ///
+    /// # Panics
+    /// If nothing was built.
+    pub(crate) fn built(self, build: impl FnOnce(Room<'_>)) -> Cargo<'static, K, V, S> {
+        let Self { kit, .. } = self;
+        let (work, is_full) = (allocate(kit.work), Cell::new(false));
+        build(Room { id: kit.id, at: work, is_full: &is_full });
+        assert!(is_full.get(), "there is nothing to be begun");
+        Cargo { kit, work, boxed: true, from: PhantomData, flight: PhantomData }
+    }
+
     /// Moves the work to `place`, if there is one.
     ///
     /// # Safety
@@ -316,6 +329,30 @@ impl<K, V, S> Drop for Cargo<'_, K, V, S> {
             // SAFETY: the work is the cargo's, and never left it.
             unsafe { (self.kit.drop)(self.work) };
         }
+    }
+}
+
+/// Where a work is to lie that has yet to be built.
+pub(crate) struct Room<'a> {
+    id: fn() -> TypeId,
+    at: *mut (),
+    is_full: &'a Cell<bool>,
+}
+
+impl Room<'_> {
+    /// # Panics
+    /// If it is for another work.
+    #[inline]
+    pub(crate) fn fill<F: 'static>(self, work: F) {
+        self.expect(TypeId::of::<F>());
+        // SAFETY: whoever makes a room has it for one such work.
+        unsafe { self.at.cast::<F>().write(work) };
+        self.is_full.set(true);
+    }
+
+    // Apart, for it does not know the work.
+    fn expect(&self, id: TypeId) {
+        assert_eq!((self.id)(), id, "it has room for another work");
     }
 }
 
@@ -405,32 +442,18 @@ impl Hold {
         unsafe { core.cast::<u8>().add(self.core().kit.berth).cast() }
     }
 
-    /// Takes the work in. By the leader, of a flight launched with a cargo for a `later` `F`, before it is polled.
-    ///
-    /// # Panics
-    /// If it is for another work.
-    #[inline(always)]
-    pub(crate) fn board<F: 'static>(&self, work: F) {
-        self.expect_work(TypeId::of::<F>());
-        // SAFETY: a flight is made with its leader in the seat; there is room for an `F`, which is there then.
-        unsafe {
-            self.berth().cast::<F>().write(work);
-            self.has_boarded();
+    /// Takes in the work that `build` puts there, if it does. By the leader, of a flight launched with a cargo for a
+    /// `later` one, before it is polled.
+    #[inline]
+    pub(crate) fn board(&self, build: impl FnOnce(Room<'_>)) {
+        let core = self.core();
+        let is_full = Cell::new(false);
+        build(Room { id: core.kit.id, at: self.berth(), is_full: &is_full });
+        if is_full.get() {
+            // SAFETY: a flight is made with its leader in the seat.
+            let was = unsafe { core.aboard.with(|aboard| mem::replace(aboard, Aboard::Work)) };
+            debug_assert_eq!(was, Aboard::Nothing, "a flight is boarded once");
         }
-    }
-
-    // Apart, for these do not know the work.
-
-    fn expect_work(&self, id: TypeId) {
-        assert_eq!((self.core().kit.id)(), id, "it has room for another work");
-    }
-
-    /// # Safety
-    /// The caller has the seat, and has put the work in its place.
-    unsafe fn has_boarded(&self) {
-        // SAFETY: the seat.
-        let was = unsafe { self.core().aboard.with(|aboard| mem::replace(aboard, Aboard::Work)) };
-        debug_assert_eq!(was, Aboard::Nothing, "a flight is boarded once");
     }
 
     /// Polls the work. If it is done, `polled` has what it came to, and then it is dropped, which may panic.

@@ -52,7 +52,7 @@ mod waiters;
 mod waker;
 mod word;
 
-pub(crate) use berth::{Cargo, Ready};
+pub(crate) use berth::{Cargo, Ready, Room};
 pub(crate) use caller::{Place, Waiting};
 pub(crate) use hold::{Hold, same};
 #[cfg(all(feature = "tokio", not(loom)))]

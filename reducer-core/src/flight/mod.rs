@@ -6,14 +6,17 @@
 //!    └──last caller left──▶ Ending ──work dropped──▶ Dropped  final; nobody is there
 //! ```
 //! Beside the phase there is the *seat*: whoever has it polls the work. A flight is `notified` when its
-//! work has asked to be polled and nobody has begun to. Any caller that is polled while the flight is
-//! notified and the seat is free takes the seat. So it matters to nobody who led, and nobody can stall it.
+//! work has asked to be polled and nobody has begun to. Any caller that is polled again while the flight is
+//! notified and the seat is free takes the seat; one that comes just then has itself polled again. So it matters to
+//! nobody who led, and nobody can stall it.
 //!
 //! # Who may touch what
 //! | field | who | when |
 //! |---|---|---|
 //! | `hull.key` | anybody | always; it never changes |
-//! | `core.state` | anybody | under its lock, which is held for a few lines and never over user code |
+//! | `core.word`: the seat, the callers, whether it is over | anybody | always; each change is one atomic operation |
+//! | `core.state`: who waits, where it can move to | anybody | under its lock, which is held for a few lines and never over user code |
+//! | `core.next` | the table | under a shard's lock |
 //! | the work, `core.aboard`, `core.clock` | who has the seat | until it gives the seat up |
 //! | the outcome, where the work was | written once, by who lands the flight; read by anybody | once the word says `OVER` |
 //!

@@ -423,9 +423,9 @@ impl State {
         waker: Waker,
     ) -> Option<Waker> {
         // SAFETY: a `Waiting` shows its waiter to the core of its own flight only. It lets go of the flight
-        // after `leave`, which removes the waiter; after `turn` has said `Over`, and removed it; or after it
-        // has landed the flight itself, which removes them all, unless nobody else holds it: then the list is
-        // gone with the flight. Nobody registers with one that is over.
+        // after `leave`, which removes the waiter; after `turn` has said `Over`, and removed it; when it has seen that the
+        // flight is over and it is in no queue; or after it has landed the flight itself, which removes them all, unless
+        // nobody else holds it: then the list is gone with the flight. Nobody registers with one that is over.
         unsafe { self.waiters.set(waiter, side, waker) }
     }
 

@@ -261,41 +261,41 @@ where
     K: Send + Sync + 'static,
     S: Same<K> + Send + Sync + 'static,
 {
-    let Miss { reducer, site, hash, key, same, .. } = miss;
-    let mut key = Some(key);
-    let place = match board_owned(&reducer, site.0, hash, &mut key, &same, room) {
-        Ok(place) if place.stake() == Stake::Leader => {
-            let begin = |flight: &Hold| {
-                flight.board(|room| build(room, Lender::Flight(flight.clone())));
-            };
-            return match place.lead(begin) {
-                Ok(outcome) => Started::Landed(Landed(outcome)),
-                Err(place) => Started::Flying(Flight::aboard(place)),
-            };
-        }
-        Ok(place) => place,
-        Err(error) => {
-            // What went wrong is told; a destructor has nothing to add.
-            quietly(|| drop(key));
-            return Started::Landed(Landed(Err(error)));
-        }
+    let begin = |build: &mut &mut dyn FnMut(Room<'_>, Lender), flight: &Hold| {
+        flight.board(|room| build(room, Lender::Flight(flight.clone())));
     };
-    Started::Flying(match key {
-        Some(key) if place.stake() == Stake::Bystander => {
+    start_with(
+        miss,
+        build,
+        |_| room(),
+        begin,
+        |build| {
             let flight = Arc::new(OnceLock::new());
             let lender = Lender::Later(Arc::clone(&flight));
-            let work = room().built(|room| build(room, lender));
-            let miss = Miss { reducer, site, hash, key, same, value: PhantomData };
-            start_later(miss, place, work, Some(flight))
-        }
-        _ => {
-            drop(key);
-            Flight::aboard(place)
-        }
-    })
+            (room().built(|room| build(room, lender)), Some(flight))
+        },
+    )
 }
 
-fn start_any<'r, V, K, S>(miss: Miss<'r, V, K, S>, mut work: Cargo<'_, K, V, S>) -> Started<'r, V>
+fn start_any<'r, V, K, S>(miss: Miss<'r, V, K, S>, work: Cargo<'_, K, V, S>) -> Started<'r, V>
+where
+    V: Output,
+    K: Send + Sync + 'static,
+    S: Same<K> + Send + Sync + 'static,
+{
+    start_with(miss, work, Cargo::take, |_, _| (), |work| (work.into_box(), None))
+}
+
+/// Leads with `work`, which is, or makes, a cargo, and begins; or follows. Or waits for its turn with the work `apart`, and
+/// with who asks which flight that will be.
+#[inline]
+fn start_with<'r, 'c, V, K, S, W>(
+    miss: Miss<'r, V, K, S>,
+    mut work: W,
+    cargo: impl FnOnce(&mut W) -> Cargo<'c, K, V, S>,
+    begin: impl FnOnce(&mut W, &Hold),
+    apart: impl FnOnce(W) -> (Cargo<'static, K, V, S>, Option<Arc<OnceLock<Hold>>>),
+) -> Started<'r, V>
 where
     V: Output,
     K: Send + Sync + 'static,
@@ -303,9 +303,9 @@ where
 {
     let Miss { reducer, site, hash, key, same, .. } = miss;
     let mut key = Some(key);
-    let place = match board_owned(&reducer, site.0, hash, &mut key, &same, || work.take()) {
+    let place = match board_owned(&reducer, site.0, hash, &mut key, &same, || cargo(&mut work)) {
         Ok(place) if place.stake() == Stake::Leader => {
-            return match place.lead(|_| ()) {
+            return match place.lead(|flight| begin(&mut work, flight)) {
                 Ok(outcome) => Started::Landed(Landed(outcome)),
                 Err(place) => Started::Flying(Flight::aboard(place)),
             };
@@ -319,10 +319,11 @@ where
         }
     };
     Started::Flying(match key {
-        // The flight before ours is just being dropped, on another thread. Rare enough for two boxes.
+        // The flight before ours is just being dropped, on another thread. Rare enough for some boxes.
         Some(key) if place.stake() == Stake::Bystander => {
+            let (work, asks) = apart(work);
             let miss = Miss { reducer, site, hash, key, same, value: PhantomData };
-            start_later(miss, place, work.into_box(), None)
+            start_later(miss, place, work, asks)
         }
         _ => {
             // While the stake is still ours to give up: destructors may panic.

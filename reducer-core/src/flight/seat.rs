@@ -2,14 +2,15 @@
 
 use std::mem;
 use std::pin::Pin;
-use std::task::Context;
 #[cfg(all(feature = "tokio", not(loom)))]
 use std::task::Poll;
+use std::task::{Context, Waker};
 
 use super::host::Home;
-use super::phase::end;
+use super::phase::{State, end};
 use super::waiters::{Side, Waiter};
 use super::{Hold, Outcome, Rows, run, waker};
+use crate::sync::MutexGuard;
 
 /// See the module.
 pub(crate) struct Seat<'a> {
@@ -82,15 +83,7 @@ impl<'a> Seat<'a> {
         let side = if here && !parks { Side::Native } else { state.side(parks) };
         let old = state.register(waiter, side, waker);
         // A caller is here, so it goes on.
-        let left = core.word.leave_seat();
-        let calls =
-            left.is_ok_and(|before| before.is_notified()).then(|| state.call(&flight.core().word));
-        drop(state);
-        if let Some(calls) = calls {
-            calls.make_for(flight);
-        }
-        // Last, for a waker's destructor may panic.
-        drop(old);
+        let _ = leave(flight, state, old);
     }
 
     /// As `drive`, for the flight's own task, which does not know the values. `None` if the flight has landed.
@@ -115,21 +108,28 @@ impl<'a> Seat<'a> {
         mem::forget(self);
         let mut state = flight.core().lock();
         let old = state.wait_as_host(waker);
-        let left = flight.core().word.leave_seat();
-        let calls =
-            left.is_ok_and(|before| before.is_notified()).then(|| state.call(&flight.core().word));
-        drop(state);
-        if let Some(calls) = calls {
-            calls.make_for(flight);
+        if leave(flight, state, old) {
+            return Poll::Pending;
         }
-        drop(old);
-        if left.is_err() {
-            // The last caller left meanwhile, and leaves the end to us.
-            end(flight, rows);
-            return Poll::Ready(());
-        }
-        Poll::Pending
+        // The last caller left meanwhile, and leaves the end to us.
+        end(flight, rows);
+        Poll::Ready(())
     }
+}
+
+/// Frees the seat, and calls whoever may go on if the work is awake. Not if nobody is left to want that: then the seat stays
+/// ours.
+fn leave(flight: &Hold, mut state: MutexGuard<'_, State>, old: Option<Waker>) -> bool {
+    let word = &flight.core().word;
+    let left = word.leave_seat();
+    let calls = left.is_ok_and(|before| before.is_notified()).then(|| state.call(word));
+    drop(state);
+    if let Some(calls) = calls {
+        calls.make_for(flight);
+    }
+    // Last, for a waker's destructor may panic.
+    drop(old);
+    left.is_ok()
 }
 
 impl Drop for Seat<'_> {

@@ -243,8 +243,12 @@ where
             room.fill(build(FlightKey::new(lender)));
         }
     });
-    // What is left of it goes while the stake is still ours to give up: a destructor may panic.
-    drop(build);
+    match started {
+        // What went wrong is told; a destructor has nothing to add.
+        Started::Landed(_) => quietly(|| drop(build)),
+        // While the stake is still ours to give up: it may panic.
+        Started::Flying(_) => drop(build),
+    }
     started
 }
 

@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
@@ -549,6 +550,51 @@ fn a_detached_flight_moves_on_to_the_runtime_of_its_last_caller() {
     other.pending();
     drop(other); // it goes on in another task
     drop(_entered);
+    for _ in 0..2 {
+        gate.open();
+        second.block_on(some_turns());
+    }
+    assert_eq!((done.get(), reducer.in_flight()), (1, 0));
+}
+
+/// Polls a call in the very place where it is woken, and drops it.
+struct AtOnce(Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>, tokio::runtime::Handle);
+
+impl Wake for AtOnce {
+    fn wake(self: Arc<Self>) {
+        let Some(mut call) = self.0.lock().unwrap().take() else { return };
+        let _entered = self.1.enter();
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+}
+
+#[test]
+fn a_detached_flight_that_has_moved_on_by_the_time_its_first_task_is_gone_goes_on() {
+    let (first, second) = (current_thread(), current_thread());
+    let reducer = Reducer::builder().detached(true).build();
+    let (gate, done) = (Gate::new(), Count::new());
+    let (pass, counted) = (gate.clone(), done.clone());
+    let mut leader = ByHand::new(reducer.reduce(1, async move {
+        pass.pass().await;
+        pass.pass().await;
+        counted.add();
+    }));
+    first.block_on(async {
+        leader.pending();
+        drop(leader); // it goes on in a task
+        some_turns().await;
+    });
+    let at_once = Arc::new(AtOnce(Mutex::new(None), second.handle().clone()));
+    let joins = reducer.clone();
+    let mut call = Box::pin(async move { joins.reduce(1, never_runs::<()>()).await });
+    {
+        let _entered = second.enter();
+        let waker = Waker::from(Arc::clone(&at_once));
+        assert!(call.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    *at_once.0.lock().unwrap() = Some(call);
+    drop(first); // which hands it back; who is called drives, and leaves it to a task of the second
+    assert!(at_once.0.lock().unwrap().is_none());
     for _ in 0..2 {
         gate.open();
         second.block_on(some_turns());

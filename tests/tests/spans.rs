@@ -449,3 +449,23 @@ fn a_leader_whose_span_panics_before_its_first_poll_leaves_a_clock_to_the_others
     runtime.block_on(async { tokio::time::sleep(Duration::from_secs(10)).await });
     assert!(matches!(late(), Poll::Ready(Err(ReduceError::TimedOut(_)))));
 }
+
+#[test]
+fn what_builds_the_work_is_in_the_flights_span() {
+    let spans = Spans::default();
+    let _guard =
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(spans.clone()));
+    info_span!("request").in_scope(|| {
+        let reducer = Reducer::new();
+        let build = || {
+            info!("built");
+            async { info!("polled") }
+        };
+        ByHand::new(reducer.reduce_with(1, build)).ready();
+    });
+    let [(flight, _)] = &spans.named("flight")[..] else { panic!("there was one flight") };
+    let events = spans.1.lock().unwrap();
+    for what in ["built", "polled"] {
+        assert!(events.contains(&(what.to_owned(), Some(*flight))), "{what}: {events:?}");
+    }
+}

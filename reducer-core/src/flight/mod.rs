@@ -444,7 +444,21 @@ fn begin<V: 'static>(
     rows: &dyn Rows,
     first: impl FnOnce(&Hold),
 ) -> Option<Option<Outcome<V>>> {
-    let payload = within(flight, || catch_unwind(AssertUnwindSafe(|| first(flight)))).err()?;
+    let span = flight.core().span();
+    let mut is_done = false;
+    let begun = within(flight, || {
+        catch_unwind(AssertUnwindSafe(|| {
+            let _entered = span.enter();
+            first(flight);
+            is_done = true;
+        }))
+    });
+    let payload = begun.err()?;
+    if is_done {
+        // It was the end of the span that was not.
+        quietly(|| drop(payload));
+        return None;
+    }
     let outcome = Err(wreck(flight, payload));
     within(flight, || {
         flight.unload(true);

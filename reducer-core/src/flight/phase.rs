@@ -547,8 +547,9 @@ fn go_on_alone(flight: &Hold, rows: &dyn Rows, state: MutexGuard<'_, State>) {
         lift.carry(flight.clone());
         return;
     }
+    let after = word.end_if_alone();
     drop(state);
-    left(flight, rows, word.end_if_alone());
+    left(flight, rows, after);
 }
 
 /// Drops the work, frees the key, and lets in who waited for that. The seat is ours for good.
@@ -602,13 +603,14 @@ pub(super) fn host_is_gone(flight: &Hold, rows: &dyn Rows) {
     state.orphaned = true;
     let host = state.take_host();
     let lift = state.lift.take();
-    if word.unhost() {
-        call(flight, state);
-    } else {
-        drop(state);
-    }
-    if word.seen().callers() == 0 {
-        left(flight, rows, word.end_if_alone());
+    let is_idle = word.unhost();
+    // Before whoever is called can give it another task.
+    match word.end_if_alone() {
+        Left::Nothing if is_idle => call(flight, state),
+        after => {
+            drop(state);
+            left(flight, rows, after);
+        }
     }
     quietly(|| drop((host, lift)));
 }

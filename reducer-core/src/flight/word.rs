@@ -238,10 +238,11 @@ impl Word {
         }
     }
 
-    /// Ends a detached flight that cannot go on, if still there is nobody.
+    /// Ends a detached flight that cannot go on, if still there is nobody, and no task. Under the flight's lock.
     pub(super) fn end_if_alone(&self) -> Left {
         let ended = self.update(|seen| {
-            (seen.callers() == 0 && seen.is_flying()).then_some(seen.0 | ENDING | SEATED)
+            let is_alone = seen.callers() == 0 && !seen.is_hosted();
+            (is_alone && seen.is_flying()).then_some(seen.0 | ENDING | SEATED)
         });
         match ended {
             Err(_) => Left::Nothing,

@@ -495,13 +495,15 @@ fn a_task_that_found_the_seat_taken_is_told_when_the_lone_leader_leaves_it() {
 
 #[test]
 fn a_lone_leader_from_outside_drives_a_flight_with_a_task_in_the_tasks_runtime() {
-    let runtime = current_thread();
+    // Its clock goes on when there is nothing else to do.
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().start_paused(true).build().unwrap();
     let (reducer, gate) = (Reducer::new(), Gate::new());
     let pass = gate.clone();
     let work = async move {
         pass.pass().await;
         pass.pass().await;
-        tokio::time::sleep(Duration::ZERO).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
         7
     };
     let mut leader = ByHand::new(reducer.try_reduce(1, work));
@@ -518,30 +520,33 @@ fn a_lone_leader_from_outside_drives_a_flight_with_a_task_in_the_tasks_runtime()
     runtime.block_on(some_turns());
     drop(crowd);
     gate.open();
-    loop {
-        if let Poll::Ready(outcome) = leader.poll() {
-            return assert_eq!(outcome.unwrap().value, 7);
-        }
-        runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
-    }
+    leader.pending();
+    runtime.block_on(async { tokio::time::sleep(Duration::from_secs(2)).await });
+    assert_eq!(leader.ready().unwrap().value, 7);
+}
+
+/// A flight of two steps, whose only caller has left it to a task of the runtime; and how often it has come to its end.
+fn left_to_a_task(detached: &Reducer, runtime: &tokio::runtime::Runtime) -> (Gate, Count) {
+    let (gate, done) = (Gate::new(), Count::new());
+    let (pass, counted) = (gate.clone(), done.clone());
+    let mut leader = ByHand::new(detached.reduce(1, async move {
+        pass.pass().await;
+        pass.pass().await;
+        counted.add();
+    }));
+    runtime.block_on(async {
+        leader.pending();
+        drop(leader);
+        some_turns().await;
+    });
+    (gate, done)
 }
 
 #[test]
 fn a_detached_flight_moves_on_to_the_runtime_of_its_last_caller() {
     let (first, second) = (current_thread(), current_thread());
     let reducer = Reducer::builder().detached(true).build();
-    let (gate, done) = (Gate::new(), Count::new());
-    let (pass, counted) = (gate.clone(), done.clone());
-    let mut leader = ByHand::new(reducer.reduce(1, async move {
-        pass.pass().await;
-        pass.pass().await;
-        counted.add();
-    }));
-    first.block_on(async {
-        leader.pending();
-        drop(leader); // it goes on in a task
-        some_turns().await;
-    });
+    let (gate, done) = left_to_a_task(&reducer, &first);
     let mut other = ByHand::new(reducer.reduce(1, never_runs::<()>()));
     let _entered = second.enter();
     other.pending();
@@ -572,18 +577,7 @@ impl Wake for AtOnce {
 fn a_detached_flight_that_has_moved_on_by_the_time_its_first_task_is_gone_goes_on() {
     let (first, second) = (current_thread(), current_thread());
     let reducer = Reducer::builder().detached(true).build();
-    let (gate, done) = (Gate::new(), Count::new());
-    let (pass, counted) = (gate.clone(), done.clone());
-    let mut leader = ByHand::new(reducer.reduce(1, async move {
-        pass.pass().await;
-        pass.pass().await;
-        counted.add();
-    }));
-    first.block_on(async {
-        leader.pending();
-        drop(leader); // it goes on in a task
-        some_turns().await;
-    });
+    let (gate, done) = left_to_a_task(&reducer, &first);
     let at_once = Arc::new(AtOnce(Mutex::new(None), second.handle().clone()));
     let joins = reducer.clone();
     let mut call = Box::pin(async move { joins.reduce(1, never_runs::<()>()).await });

@@ -300,16 +300,11 @@ impl Core {
 
     /// Whether the flight's time is over, and how long it was; or what the clock said when it panicked, as
     /// it does when its runtime is gone. By who has the seat.
-    #[inline]
+    #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
     pub(super) fn poll_clock(
         &self,
         cx: &mut Context<'_>,
     ) -> Option<Result<Duration, Box<dyn Any + Send>>> {
-        if self.has_clock() { self.ask_clock(cx) } else { None }
-    }
-
-    #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
-    fn ask_clock(&self, cx: &mut Context<'_>) -> Option<Result<Duration, Box<dyn Any + Send>>> {
         let ask = |clock: &mut Seldom<Box<Deadline>>| match Pin::new(clock.as_mut()?).poll(cx) {
             Poll::Ready(limit) => Some(limit),
             Poll::Pending => None,

@@ -5,9 +5,8 @@
 //! who has its chain to themselves: `&mut Chain`, which the table gives under its lock.
 //!
 //! # Why
-//! A hash table of holds was there before, of a well-kept crate: a row was inserted by some sixty instructions and
-//! removed by eighty, in control bytes and groups of them. A row that is the flight's own is linked by five.
-//! DESIGN.md has the figures.
+//! A hash table of holds was there before, of a well-kept crate: rows were found by control bytes and groups of them. A
+//! row that is the flight's own is linked and unlinked by a few writes. DESIGN.md has the figures.
 #![allow(unsafe_code, reason = "a list through the flights; the module's text says what that buys")]
 
 use std::mem;

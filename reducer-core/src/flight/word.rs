@@ -10,8 +10,6 @@
 //! and whoever takes it acquires; the same for the outcome, which is written before `OVER` and read after. All
 //! transitions do both: they are read-modify-writes, and cost no more for it.
 
-use std::fmt;
-
 use crate::sync::{AtomicUsize, Ordering};
 
 /// Somebody is polling the work, or building or dropping it.
@@ -75,12 +73,6 @@ impl Seen {
 
     pub(super) fn followers(self) -> usize {
         self.callers() - usize::from(self.has(LEADER))
-    }
-}
-
-impl fmt::Debug for Seen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} callers, {:08b}", self.callers(), self.0 % CALLER)
     }
 }
 
@@ -150,9 +142,7 @@ impl Word {
     /// That task is gone, and somebody else is to look at the work. Whether nobody does. Under the flight's lock.
     #[cfg(all(feature = "tokio", not(loom)))]
     pub(super) fn unhost(&self) -> bool {
-        let Ok(before) = self.update(|seen| Some((seen.0 & !HOSTED) | NOTIFIED)) else {
-            return false;
-        };
+        let (Ok(before) | Err(before)) = self.update(|seen| Some((seen.0 & !HOSTED) | NOTIFIED));
         !before.is_seated()
     }
 
@@ -221,7 +211,7 @@ impl Word {
         self.update(|seen| seen.is_flying().then_some((seen.0 & !SEATED) | NOTIFIED))
     }
 
-    /// A caller leaves. `stays`: even the last of them does not end the flight.
+    /// A caller leaves, and the last of them ends the flight, unless it is detached.
     pub(super) fn leave(&self, is_leader: bool) -> Left {
         let bits = CALLER + if is_leader { LEADER } else { 0 };
         let left = self.update(|seen| {

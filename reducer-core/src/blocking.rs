@@ -131,7 +131,7 @@ fn site_of<T>(_: &T) -> Site {
 /// Follows the flight of `key`, or leads one by running `work` here.
 pub(crate) fn lead_or_follow<K, S, V>(
     reducer: &Reducer,
-    hash: u64,
+    hash: u32,
     site: Site,
     key: K,
     same: &S,
@@ -164,7 +164,7 @@ where
 /// Joins the flight of `key` and waits for it. `None` if there is none.
 pub(crate) fn follow_found<V, P>(
     reducer: &Reducer,
-    hash: u64,
+    hash: u32,
     site: Site,
     key: &P,
 ) -> Option<Outcome<V>>
@@ -192,12 +192,13 @@ where
     match admission {
         Admission::Joined(flight) => {
             let mut waiting =
-                pin!(Waiting::new(Place::new(flight, reducer, Stake::Follower)).parking());
+                pin!(Waiting::of(&mut Place::new(flight, reducer, Stake::Follower)).parking());
             Some(park_until(|cx| waiting.as_mut().poll_outcome(cx)))
         }
         Admission::Ending(flight) => {
-            let mut waiting =
-                pin!(Waiting::<_, V>::new(Place::new(flight, reducer, Stake::Bystander)).parking());
+            let mut waiting = pin!(
+                Waiting::<_, V>::of(&mut Place::new(flight, reducer, Stake::Bystander)).parking()
+            );
             park_until(|cx| waiting.as_mut().poll_ended(cx));
             None
         }
@@ -215,7 +216,8 @@ where
     let mut link = Link::default();
     // No ring can be closed by a flight that waits on nothing yet: only the edge is wanted here.
     let _ = link.refresh(&flight);
-    let outcome = within(&flight, || {
+    let mut failed = None;
+    let value = within(&flight, || {
         let key = flight.key().expect("launched with this key");
         let span = flight.core().span();
         let mut value = None;
@@ -223,23 +225,21 @@ where
             let _entered = span.enter();
             value = Some(work(key));
         }));
-        let outcome = match (run, value) {
-            (Ok(()), Some(value)) => Ok(value),
-            // It was done; it was the end of the span that was not.
-            (Err(payload), Some(value)) => {
+        if let Err(payload) = run {
+            if value.is_some() {
+                // It was done; it was the end of the span that was not.
                 quietly(|| drop(payload));
-                Ok(value)
+            } else {
+                failed = Some(wreck(&flight, payload));
             }
-            (Err(payload), None) => Err(wreck(&flight, payload)),
-            (Ok(()), None) => unreachable!("no panic and no value"),
-        };
-        flight.tell_landing(reducer.rows(), &outcome);
-        outcome
+        }
+        flight.tell_landing(reducer.rows(), value.as_ref(), failed.as_ref());
+        value
     });
-    let alone = flight.land(outcome, reducer.rows(), true);
+    let value = flight.land(value, &mut failed, reducer.rows(), true);
     link.cut(&flight);
-    let outcome = alone.unwrap_or_else(|| flight.landed());
-    quietly(|| drop(flight));
+    let outcome = flight.outcome(value, failed);
+    drop(flight);
     outcome
 }
 

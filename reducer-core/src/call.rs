@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::error::ReduceError;
-use crate::flight::{Cargo, Hold, HoldsRows, Outcome, Place, Ready, Site, Stake, Waiting, quietly};
+use crate::flight::{Cargo, Hold, HoldsRows, Led, Place, Ready, Site, Stake, Waiting, quietly};
 use crate::key::{ByEq, Key, Owned, Same};
 use crate::reducer::{Reduced, Reducer, Role};
 use crate::registry::{Admission, Options};
@@ -89,9 +89,9 @@ enum Wanted<P, K, S> {
     /// In the caller's form, not yet hashed.
     Asked(P),
     /// In the caller's form.
-    Hashed(u64, P),
+    Hashed(u32, P),
     /// Nothing was found for it; it is owned, and the call will lead if still there is nothing.
-    Own(u64, K, S),
+    Own(u32, K, S),
 }
 
 /// Takes a stake in a flight: leads, follows, or stands by until one ends that is in the way. Only then, `wanted` is
@@ -155,7 +155,7 @@ pub(crate) const READY: &str = "a future is not polled after it was ready";
 pub(crate) fn board_owned<'c, R, K, S, V>(
     holder: &R,
     site: Site,
-    hash: u64,
+    hash: u32,
     key: &mut Option<K>,
     same: &S,
     cargo: impl FnOnce() -> Cargo<'c, K, V, S>,
@@ -252,11 +252,11 @@ where
             let mut wanted = Some(Wanted::Asked(key.take().expect(READY)));
             match board(reducer, *site, &mut wanted, work) {
                 // For most calls this is the only poll.
-                Ok(place) if place.stake() == Stake::Leader => {
+                Ok(mut place) if place.stake() == Stake::Leader => {
                     let led = place.lead(|flight| work.begin(flight));
-                    return self.led(led, cx);
+                    return self.led(led, &mut place, cx);
                 }
-                Ok(place) => self.as_mut().wait(place, wanted),
+                Ok(mut place) => self.as_mut().wait(&mut place, wanted),
                 Err(error) => return self.fail(error),
             }
         }
@@ -271,52 +271,67 @@ where
     V: Clone + Send + Sync + 'static,
     W: Work<P::Owned, V, P::Same>,
 {
-    /// Polled, and not for the first time.
+    /// Polled, and it has a stake.
     fn poll_on(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Reduced<V>, ReduceError>> {
-        loop {
-            let standing = match self.as_mut().project() {
-                TryCallProjection::Aboard { waiting } => {
-                    let role = match waiting.stake() {
-                        Stake::Leader => Role::Led,
-                        Stake::Follower | Stake::Bystander => Role::Joined,
-                    };
-                    let outcome = ready!(waiting.poll_outcome(cx));
-                    return Poll::Ready(outcome.map(|value| Reduced { value, role }));
-                }
-                TryCallProjection::StandsBy { standing } => &mut **standing,
-                TryCallProjection::Asked { .. } | TryCallProjection::Done => panic!("{READY}"),
-            };
-            ready!(standing.waiting.as_mut().poll_ended(cx));
-            let Standing { reducer, site, wanted, work, waiting } = standing;
+        match self.as_mut().project() {
+            TryCallProjection::Aboard { waiting } => {
+                let role = match waiting.stake() {
+                    Stake::Leader => Role::Led,
+                    Stake::Follower | Stake::Bystander => Role::Joined,
+                };
+                let outcome = ready!(waiting.poll_outcome(cx));
+                Poll::Ready(outcome.map(|value| Reduced { value, role }))
+            }
+            TryCallProjection::StandsBy { .. } => self.poll_standing(cx),
+            TryCallProjection::Asked { .. } | TryCallProjection::Done => panic!("{READY}"),
+        }
+    }
+
+    /// Polled, and it stands by.
+    #[cold]
+    fn poll_standing(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Reduced<V>, ReduceError>> {
+        while let TryCallProjection::StandsBy { standing } = self.as_mut().project() {
+            let Standing { reducer, site, wanted, work, waiting } = &mut **standing;
+            ready!(waiting.as_mut().poll_ended(cx));
             match board(reducer, *site, wanted, work) {
-                Ok(place) if place.stake() == Stake::Leader => {
+                Ok(mut place) if place.stake() == Stake::Leader => {
                     let led = place.lead(|flight| work.begin(flight));
-                    return self.led(led, cx);
+                    return self.led(led, &mut place, cx);
                 }
-                Ok(place) if wanted.is_some() => waiting.set(Waiting::new(place)),
-                Ok(place) => self.set(Self::Aboard { waiting: Waiting::new(place) }),
+                Ok(mut place) if wanted.is_some() => waiting.set(Waiting::of(&mut place)),
+                Ok(mut place) => self.set(Self::Aboard { waiting: Waiting::of(&mut place) }),
                 Err(error) => return self.fail(error),
             }
         }
+        self.poll_on(cx)
     }
 
     /// A leader has been polled for the first time.
     #[inline(always)]
     fn led(
         mut self: Pin<&mut Self>,
-        led: Result<Outcome<V>, Place<R, V>>,
+        led: Led<V>,
+        place: &mut Place<R, V>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Reduced<V>, ReduceError>> {
         match led {
-            Ok(outcome) => {
+            Led::Value(value) => {
+                self.set(Self::Done);
+                Poll::Ready(Ok(Reduced { value, role: Role::Led }))
+            }
+            Led::Over => {
+                let outcome = place.outcome();
                 self.set(Self::Done);
                 Poll::Ready(outcome.map(|value| Reduced { value, role: Role::Led }))
             }
-            Err(place) => {
-                self.set(Self::Aboard { waiting: Waiting::new(place) });
+            Led::Flying => {
+                self.set(Self::Aboard { waiting: Waiting::of(place) });
                 if let TryCallProjection::Aboard { waiting } = self.project() {
                     waiting.settle(cx);
                 }
@@ -329,11 +344,11 @@ where
     #[inline(always)]
     fn wait(
         mut self: Pin<&mut Self>,
-        place: Place<R, V>,
+        place: &mut Place<R, V>,
         wanted: Option<Wanted<P, P::Owned, P::Same>>,
     ) {
         if wanted.is_none() {
-            self.set(Self::Aboard { waiting: Waiting::new(place) });
+            self.set(Self::Aboard { waiting: Waiting::of(place) });
         } else {
             self.stand_by(place, wanted);
         }
@@ -342,13 +357,13 @@ where
     #[cold]
     fn stand_by(
         mut self: Pin<&mut Self>,
-        place: Place<R, V>,
+        place: &mut Place<R, V>,
         wanted: Option<Wanted<P, P::Owned, P::Same>>,
     ) {
         if let TryCallParts::Asked { reducer, site, work, .. } =
             self.as_mut().project_replace(Self::Done)
         {
-            let waiting = Box::pin(Waiting::new(place));
+            let waiting = Box::pin(Waiting::of(place));
             let standing = Box::new(Standing { reducer, site, wanted, work, waiting });
             self.set(Self::StandsBy { standing });
         }

@@ -120,7 +120,6 @@ pub mod meter;
 mod reducer;
 mod registry;
 mod sync;
-mod table;
 
 #[cfg(all(feature = "tokio", not(loom)))]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]

@@ -21,7 +21,7 @@ pub use crate::batch::{
 use crate::blocking::{follow_found, lead_or_follow};
 use crate::call::{READY, board_owned, check_runtime};
 use crate::error::ReduceError;
-use crate::flight::{self, Cargo, Hold, Outcome, Place, Room, Stake, Waiting, quietly};
+use crate::flight::{self, Cargo, Hold, Led, Outcome, Place, Room, Stake, Waiting, quietly};
 pub use crate::key::parts::{
     ByPtr, Fail, Output, capture, capture_option, no_part, probe, self_part, static_part,
 };
@@ -46,7 +46,7 @@ pub fn global() -> &'static Reducer {
 }
 
 #[inline(always)]
-fn hash<P: Key>(reducer: &Reducer, key: &P) -> u64 {
+fn hash<P: Key>(reducer: &Reducer, key: &P) -> u32 {
     reducer.registry.hash_with(|hasher| key.hash(hasher))
 }
 
@@ -77,10 +77,10 @@ where
     let hash = hash(reducer, &key);
     match reducer.registry.find::<V, P>(&reducer.options, hash, site.0, &key) {
         Admission::Joined(flight) => {
-            let place = Place::new(flight, reducer, Stake::Follower);
+            let mut place = Place::new(flight, reducer, Stake::Follower);
             // May panic; the stake is ours to give up by now, and not yet on its way out.
             drop(key);
-            Lookup::Hit(Flight::aboard(place))
+            Lookup::Hit(Flight::aboard(&mut place))
         }
         Admission::Refused(error) => Lookup::Hit(Flight::failed(error)),
         // Whether a flight is ending is asked again by `start`.
@@ -118,7 +118,7 @@ where
 pub struct Miss<'r, V, K, S> {
     reducer: &'r Reducer,
     site: Site,
-    hash: u64,
+    hash: u32,
     key: K,
     same: S,
     value: PhantomData<fn() -> V>,
@@ -307,11 +307,13 @@ where
 {
     let Miss { reducer, site, hash, key, same, .. } = miss;
     let mut key = Some(key);
-    let place = match board_owned(&reducer, site.0, hash, &mut key, &same, || cargo(&mut work)) {
-        Ok(place) if place.stake() == Stake::Leader => {
+    let boarded = board_owned(&reducer, site.0, hash, &mut key, &same, || cargo(&mut work));
+    let mut place = match boarded {
+        Ok(mut place) if place.stake() == Stake::Leader => {
             return match place.lead(|flight| begin(&mut work, flight)) {
-                Ok(outcome) => Started::Landed(Landed(outcome)),
-                Err(place) => Started::Flying(Flight::aboard(place)),
+                Led::Value(value) => Started::Landed(Landed(Ok(value))),
+                Led::Over => Started::Landed(Landed(place.outcome())),
+                Led::Flying => Started::Flying(Flight::aboard(&mut place)),
             };
         }
         Ok(place) => place,
@@ -332,7 +334,7 @@ where
         _ => {
             // While the stake is still ours to give up: destructors may panic.
             drop((key, work));
-            Flight::aboard(place)
+            Flight::aboard(&mut place)
         }
     })
 }
@@ -354,19 +356,23 @@ where
     let call = Box::pin(async move {
         let flight = loop {
             if place.stake() == Stake::Follower {
-                break Flight::aboard(place);
+                break Flight::aboard(&mut place);
             }
-            let mut ending = pin!(Waiting::new(place));
+            let mut ending = pin!(Waiting::of(&mut place));
             poll_fn(|cx| ending.as_mut().poll_ended(cx)).await;
             match board_owned(&reducer, site.0, hash, &mut key, &same, || work.take()) {
-                Ok(next) if next.stake() == Stake::Leader => match next.lead(|flight| {
-                    if let Some(asks) = asks {
-                        let _ = asks.set(flight.clone());
+                Ok(mut next) if next.stake() == Stake::Leader => {
+                    let led = next.lead(|flight| {
+                        if let Some(asks) = asks {
+                            let _ = asks.set(flight.clone());
+                        }
+                    });
+                    match led {
+                        Led::Value(value) => return Ok(value),
+                        Led::Over => return next.outcome(),
+                        Led::Flying => break Flight::aboard(&mut next),
                     }
-                }) {
-                    Ok(outcome) => return outcome,
-                    Err(next) => break Flight::aboard(next),
-                },
+                }
                 Ok(next) => place = next,
                 Err(error) => {
                     quietly(|| drop(key));
@@ -414,11 +420,11 @@ type PollOutcome<'r, V> =
 
 impl<'r, V> Flight<'r, V> {
     #[inline(always)]
-    fn aboard(place: Place<&'r Reducer, V>) -> Self
+    fn aboard(place: &mut Place<&'r Reducer, V>) -> Self
     where
         V: Clone + 'static,
     {
-        Self { way: Way::Aboard { waiting: Waiting::new(place), poll: Waiting::poll_outcome } }
+        Self { way: Way::Aboard { waiting: Waiting::of(place), poll: Waiting::poll_outcome } }
     }
 
     fn failed(error: ReduceError) -> Self {

@@ -50,7 +50,7 @@ use crate::registry::{Options, Registry};
 /// ```
 #[derive(Clone)]
 pub struct Reducer {
-    pub(crate) registry: Arc<Registry>,
+    pub(crate) registry: Registry,
     /// With the handle and not with the table, so that one function can ask for others (`#[reduceable(timeout = ..)]`).
     pub(crate) options: Options,
 }
@@ -301,8 +301,8 @@ impl fmt::Debug for Reducer {
 }
 
 impl HoldsRows for Reducer {
-    fn rows(&self) -> &dyn Rows {
-        &*self.registry
+    fn rows(&self) -> &Rows {
+        self.registry.rows()
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -311,8 +311,8 @@ impl HoldsRows for Reducer {
 }
 
 impl HoldsRows for &Reducer {
-    fn rows(&self) -> &dyn Rows {
-        &*self.registry
+    fn rows(&self) -> &Rows {
+        self.registry.rows()
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -350,7 +350,7 @@ pub fn set_global_hooks(hooks: impl Hooks) -> Result<(), SetHooksError> {
     });
     match mine {
         None => Ok(()),
-        Some(_) => Err(SetHooksError { twice: global.registry.hooks().is_some() }),
+        Some(_) => Err(SetHooksError { twice: global.registry.rows().hooks().is_some() }),
     }
 }
 

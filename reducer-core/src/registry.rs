@@ -7,26 +7,22 @@
 //!
 //! Lock order: a shard, or a flight that others may have; never one inside the other.
 
-use std::any::TypeId;
 use std::collections::HashSet;
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::hash::Hash;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
 
 use crate::error::{Overloaded, ReduceError};
 use crate::flight::{
-    Cargo, FlightSpan, Hold, InFlight, Join, Kind, Log, Row, Rows, Site, quietly, waits_on_us,
-    within,
+    Cargo, FlightSpan, Hold, InFlight, Join, Kind, Row, Rows, Shut, Site, Table, Tail, quietly,
+    waits_on_us, within,
 };
 use crate::hooks::{AllHooks, Call, End};
 use crate::key::{Key, KeyHasher, Same};
 use crate::reducer::Role;
-use crate::sync::{Mutex, MutexGuard};
-use crate::table::Table;
 
 /// What a reducer was built with. In few bytes: every handle has its own.
 #[derive(Clone, Copy)]
@@ -79,44 +75,29 @@ impl fmt::Debug for Options {
     }
 }
 
-pub(crate) struct Registry {
-    hasher: RandomState,
-    shards: Box<[Shard]>,
-    hooks: Option<Box<AllHooks>>,
-    /// For those who have no more than a reference.
-    this: Weak<Self>,
-}
-
-/// Alone on its cache lines: neighbours are locked by other threads.
-#[repr(align(128))]
-struct Shard {
-    rows: Mutex<Table>,
-    /// Flights that were given a number, here.
-    numbered: AtomicU64,
-}
-
-/// The rows of a shard, locked.
-type Shut<'a> = MutexGuard<'a, Table>;
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct Registry(Arc<Rows>);
 
 /// What a call is looking for, all but its key.
 #[derive(Clone, Copy)]
 struct Sought {
-    hash: u64,
+    hash: u32,
     site: Site,
-    kind: fn() -> Kind,
+    kind: Kind,
 }
 
 impl Sought {
     /// Whether a flight with this hash may be it.
     #[inline(always)]
     fn is_alike(&self, flight: &Hold) -> bool {
-        flight.core().site() == self.site && flight.kind() == (self.kind)()
+        flight.core().site() == self.site && flight.kind() == self.kind
     }
 
     /// Some flight that may be it.
     #[inline(always)]
     fn find(&self, rows: &mut Table) -> Option<Hold> {
-        rows.find(self.hash, |flight| self.is_alike(flight)).cloned()
+        rows.find(self.hash, |flight| self.is_alike(flight)).map(Hold::clone)
     }
 }
 
@@ -138,7 +119,7 @@ pub(crate) enum Admission {
 trait Seeker {
     fn is_same(&self, flight: &Hold) -> bool;
     /// The flight to enter if there is none. Called under a lock: runs no user code.
-    fn launch(&mut self, sought: Sought, log: Log) -> Option<(Hold, Row)>;
+    fn launch(&mut self, sought: Sought, tail: Option<Tail>) -> Option<(Hold, Row)>;
 }
 
 /// Looks, and leaves the table as it is.
@@ -149,7 +130,7 @@ impl<P: Key> Seeker for Finding<'_, P> {
         flight.key().is_some_and(|key| self.0.eq(key))
     }
 
-    fn launch(&mut self, _: Sought, _: Log) -> Option<(Hold, Row)> {
+    fn launch(&mut self, _: Sought, _: Option<Tail>) -> Option<(Hold, Row)> {
         None
     }
 }
@@ -175,9 +156,13 @@ where
         }
     }
 
-    fn launch(&mut self, Sought { hash, site, .. }: Sought, log: Log) -> Option<(Hold, Row)> {
+    fn launch(
+        &mut self,
+        Sought { hash, site, .. }: Sought,
+        tail: Option<Tail>,
+    ) -> Option<(Hold, Row)> {
         let cargo = self.cargo.take()?;
-        Some(cargo().launch(hash, site, log, self.key.take()?))
+        Some(cargo().launch(hash, site, tail, self.key.take()?))
     }
 }
 
@@ -215,7 +200,7 @@ impl Passed {
 impl Drop for Passed {
     fn drop(&mut self) {
         for flight in self.queue.drain(..).chain(self.strangers.drain(..)).chain(self.dead.take()) {
-            quietly(|| drop(flight));
+            drop(flight);
         }
     }
 }
@@ -232,65 +217,37 @@ fn tell_placed(hooks: &AllHooks, flight: &Hold, site: Site, role: Role) {
 }
 
 impl Registry {
-    pub(crate) fn new(hooks: AllHooks) -> Arc<Self> {
-        #[cfg(not(loom))]
-        let (hasher, shards) = {
-            let threads = std::thread::available_parallelism().map_or(1, usize::from);
-            (RandomState::new(), (threads * 4).next_power_of_two().clamp(8, 64))
-        };
-        // The models want the same run every time.
-        #[cfg(loom)]
-        let (hasher, shards) = (RandomState::with_seeds(1, 2, 3, 4), 1);
-        let shard = |_| Shard { rows: Mutex::new(Table::default()), numbered: AtomicU64::new(0) };
-        let shards = (0..shards).map(shard).collect();
-        let hooks = (!hooks.is_empty()).then(|| Box::new(hooks));
-        Arc::new_cyclic(|this| Self { hasher, shards, hooks, this: Weak::clone(this) })
+    pub(crate) fn new(hooks: AllHooks) -> Self {
+        Self(Rows::new(hooks))
     }
 
-    pub(crate) fn hash_with(&self, feed: impl FnOnce(&mut KeyHasher)) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        feed(&mut hasher);
-        hasher.finish()
-    }
-
-    /// A table takes the low bits of a hash to find its way; these are from above.
     #[inline(always)]
-    fn shard(&self, hash: u64) -> Shut<'_> {
-        self.shards[self.shard_of(hash)].rows.lock()
+    pub(crate) fn rows(&self) -> &Rows {
+        &self.0
     }
 
-    fn shard_of(&self, hash: u64) -> usize {
-        (hash >> 32) as usize & (self.shards.len() - 1)
+    #[inline(always)]
+    pub(crate) fn hash_with(&self, feed: impl FnOnce(&mut KeyHasher)) -> u32 {
+        self.0.hash_with(feed)
     }
 
-    /// What the hooks want to know of a flight that starts now.
-    #[inline]
-    fn log(&self, hash: u64) -> Log {
-        match &self.hooks {
-            None => Log::default(),
-            Some(hooks) => self.number(hash, hooks),
-        }
-    }
-
-    fn number(&self, hash: u64, hooks: &AllHooks) -> Log {
-        let shard = self.shard_of(hash);
-        // Relaxed: only that no two are equal matters. Of the shard, for all threads would meet at one counter.
-        let number = self.shards[shard].numbered.fetch_add(1, Ordering::Relaxed);
-        let number = number * self.shards.len() as u64 + shard as u64 + 1;
-        Log::new(number, hooks.measures())
+    /// Of a flight that starts now.
+    #[inline(always)]
+    fn tail(&self, options: &Options, hash: u32) -> Option<Tail> {
+        Tail::of(self.0.log(hash), options.timeout().is_some())
     }
 
     /// Joins the flight of `key`, if there is one.
     pub(crate) fn find<V: 'static, P: Key>(
-        self: &Arc<Self>,
+        &self,
         options: &Options,
-        hash: u64,
+        hash: u32,
         site: Site,
         key: &P,
     ) -> Admission {
-        let sought = Sought { hash, site, kind: Kind::of::<P::Owned, V> };
+        let sought = Sought { hash, site, kind: Kind::of::<P::Owned, V>() };
         // The shard is free again before anybody is asked.
-        let alike = sought.find(&mut self.shard(hash));
+        let alike = sought.find(&mut self.0.shut(hash));
         let Some(flight) = alike else { return Admission::Absent };
         let mut seeker = Finding(key);
         match self.join_if_same(options, site, &flight, &seeker) {
@@ -302,9 +259,9 @@ impl Registry {
     /// Joins the flight of `key`, or takes the key and leads one with `cargo`, which is called under a lock.
     #[inline(always)]
     pub(crate) fn admit<'c, K, S, V>(
-        self: &Arc<Self>,
+        &self,
         options: &Options,
-        hash: u64,
+        hash: u32,
         site: Site,
         key: &mut Option<K>,
         same: &S,
@@ -315,8 +272,8 @@ impl Registry {
         S: Same<K>,
         V: Clone + Send + Sync + 'static,
     {
-        let sought = Sought { hash, site, kind: Kind::of::<K, V> };
-        let mut rows = self.shard(hash);
+        let sought = Sought { hash, site, kind: Kind::of::<K, V>() };
+        let mut rows = self.0.shut(hash);
         if let Some(flight) = sought.find(&mut rows) {
             drop(rows);
             let mut seeker = Leading { key, same, cargo: Some(cargo) };
@@ -326,7 +283,7 @@ impl Registry {
             };
         }
         let key = key.take().expect("kept until there is a stake");
-        let launched = cargo().launch(hash, site, self.log(hash), key);
+        let launched = cargo().launch(hash, site, self.tail(options, hash), key);
         self.enter(options, rows, launched, site)
     }
 
@@ -342,7 +299,7 @@ impl Registry {
         if !seeker.is_same(flight) {
             return None;
         }
-        let join = flight.core().join(options.max_followers());
+        let join = flight.join(options.max_followers());
         if let Join::Joined = join {
             self.placed(flight, site, Role::Joined);
         }
@@ -352,7 +309,7 @@ impl Registry {
     /// `flight` was alike when it was looked at, and this is what it was `found` to be: the one, or not. If not, which is?
     #[cold]
     fn seek<T: Seeker>(
-        self: &Arc<Self>,
+        &self,
         options: &Options,
         sought: Sought,
         mut flight: Hold,
@@ -377,11 +334,11 @@ impl Registry {
             flight = if let Some(queued) = passed.queue.pop() {
                 queued
             } else {
-                let mut rows = self.shard(hash);
+                let mut rows = self.0.shut(hash);
                 if let Some(next) = passed.next(&mut rows, sought) {
                     next
                 } else {
-                    let launched = seeker.launch(sought, self.log(hash));
+                    let launched = seeker.launch(sought, self.tail(options, hash));
                     let Some(launched) = launched else { return Admission::Absent };
                     // In the place of the one that is over, if that still has its.
                     let old = passed.dead.as_ref().and_then(|dead| rows.remove(dead));
@@ -397,7 +354,7 @@ impl Registry {
     /// Gives a flight that has just been made its row.
     #[inline(always)]
     fn enter(
-        self: &Arc<Self>,
+        &self,
         options: &Options,
         mut rows: Shut<'_>,
         (flight, row): (Hold, Row),
@@ -405,7 +362,7 @@ impl Registry {
     ) -> Admission {
         if options.detached {
             // Under two locks, one of which nobody else can know.
-            flight.core().detach(|| Arc::clone(self) as Arc<dyn Rows>);
+            flight.core().detach(|| Arc::clone(&self.0));
         }
         rows.insert(row);
         drop(rows);
@@ -416,7 +373,7 @@ impl Registry {
     #[cold]
     fn refuse(&self, options: &Options, site: Site, flight: &Hold) -> Admission {
         let limit = options.max_followers();
-        if let Some(hooks) = &self.hooks {
+        if let Some(hooks) = self.0.hooks() {
             let of = &InFlight { site, flight };
             hooks.refused(&Call { of, role: Role::Joined, end: End::NotYet });
         }
@@ -429,7 +386,7 @@ impl Registry {
         if FlightSpan::IS_ON && role == Role::Led {
             quietly(|| flight.core().set_span(FlightSpan::open(flight.core())));
         }
-        if let Some(hooks) = &self.hooks {
+        if let Some(hooks) = self.0.hooks() {
             tell_placed(hooks, flight, site, role);
         }
     }
@@ -438,9 +395,10 @@ impl Registry {
     fn flights_of<K: Hash + Eq + 'static>(&self, key: &K) -> impl Iterator<Item = Hold> {
         let hash = self.hash_with(|hasher| key.hash(hasher));
         let alike: Vec<_> = self
-            .shard(hash)
+            .0
+            .shut(hash)
             .with_hash(hash)
-            .filter(|flight| flight.kind().key == TypeId::of::<K>())
+            .filter(|flight| flight.kind().has_keys::<K>())
             .cloned()
             .collect();
         alike.into_iter().filter(move |flight| flight.key() == Some(key))
@@ -450,7 +408,7 @@ impl Registry {
         let mut any = false;
         for flight in self.flights_of(key) {
             any |= flight.core().is_flying();
-            quietly(|| drop(self.free(&flight)));
+            quietly(|| drop(self.0.free(&flight)));
         }
         any
     }
@@ -464,21 +422,6 @@ impl Registry {
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.shards.iter().map(|shard| shard.rows.lock().len()).sum()
-    }
-}
-
-impl Rows for Registry {
-    fn share(&self) -> Arc<dyn Rows> {
-        self.this.upgrade().expect("whoever asks has a hold on it")
-    }
-
-    fn hooks(&self) -> Option<&AllHooks> {
-        self.hooks.as_deref()
-    }
-
-    fn free(&self, flight: &Hold) -> Option<Row> {
-        // There is none if it was forgotten, or taken over.
-        self.shard(flight.core().hash).remove(flight)
+        self.0.len()
     }
 }

@@ -8,7 +8,7 @@
 mod imp {
     #[cfg(feature = "tokio")]
     pub(crate) use std::sync::atomic::AtomicU64;
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
     pub(crate) use std::thread::{self, Thread};
     pub(crate) use std::thread_local;
 
@@ -26,6 +26,10 @@ mod imp {
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
+
+        pub(crate) fn get_mut(&mut self) -> &mut T {
+            self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+        }
     }
 
     pub(crate) use super::cell::UnsafeCell;
@@ -39,7 +43,9 @@ mod imp {
     use shuttle as tool;
 
     pub(crate) use tool::sync::MutexGuard;
-    pub(crate) use tool::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use tool::sync::atomic::{
+        AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+    };
     pub(crate) use tool::thread::{self, Thread};
     pub(crate) use tool::thread_local;
 
@@ -53,6 +59,10 @@ mod imp {
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().expect("no user code runs under a lock, so none is poisoned")
+        }
+
+        pub(crate) fn get_mut(&mut self) -> &mut T {
+            self.0.get_mut().expect("as above")
         }
     }
 

@@ -28,7 +28,7 @@ use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll};
 
-use super::{Core, Hold, Hull, Hulled, Kind, Log, Outcome, Row, Rows, Site, step};
+use super::{Core, Hold, Hull, Hulled, Kind, Outcome, Row, Rows, Site, Tail, quietly, step};
 use crate::key::Same;
 use crate::sync::UnsafeCell;
 
@@ -73,16 +73,16 @@ pub(super) struct Kit {
     /// What the work is.
     id: fn() -> TypeId,
     /// What key and value are.
-    pub(super) kind: fn() -> Kind,
+    pub(super) kind: Kind,
     /// Where the berth begins, in bytes from where the hull does.
     berth: usize,
     /// The hull of a flight.
     pub(super) hull: unsafe fn(*mut Core) -> *mut dyn Hulled,
-    /// Drops the hull of a flight.
-    drop_hull: unsafe fn(*mut Core),
+    /// Drops the key of a flight, if that is anything to be done.
+    drop_key: Option<unsafe fn(*mut Core)>,
     /// See [`step`].
     #[cfg_attr(not(all(feature = "tokio", not(loom))), expect(dead_code, reason = "for a task"))]
-    pub(super) step: fn(&Hold, &mut Context<'_>, &dyn Rows) -> Poll<()>,
+    pub(super) step: fn(&Hold, &mut Context<'_>, &Rows) -> Poll<()>,
     /// Polls the work that lies there, and writes what comes of it over a `Poll` of its output.
     poll: unsafe fn(*mut (), &mut Context<'_>, *mut ()),
     /// Moves the work that lies at the first place to the second. A move of known size is a few instructions.
@@ -91,6 +91,30 @@ pub(super) struct Kit {
     drop: unsafe fn(*mut ()),
     /// Drops the outcome that lies there.
     drop_outcome: unsafe fn(*mut ()),
+}
+
+impl Kit {
+    /// Of a flight, with a tail or not.
+    #[inline(always)]
+    fn layout(&self, has_tail: bool) -> Layout {
+        if has_tail { self.layout_with_tail() } else { self.whole }
+    }
+
+    #[cold]
+    fn layout_with_tail(&self) -> Layout {
+        let with_tail = self.whole.extend(Layout::new::<Tail>());
+        let (layout, tail) = with_tail.expect("no work is as large as the address space");
+        debug_assert_eq!(tail, self.whole.size(), "as `tail` has it");
+        layout.pad_to_align()
+    }
+
+    /// Where the tail of a flight is, if it has one. Its size is a multiple of its alignment, which is no less than that
+    /// of a core, and so is the tail's.
+    #[inline(always)]
+    fn tail(&self, flight: *mut Core) -> *mut Tail {
+        const { assert!(align_of::<Tail>() <= align_of::<Core>()) };
+        flight.wrapping_byte_add(self.whole.size()).cast()
+    }
 }
 
 /// What lies in the berth of a flight.
@@ -131,10 +155,10 @@ where
         whole: Layout::new::<Self>(),
         work: Layout::new::<F>(),
         id: TypeId::of::<F>,
-        kind: Kind::of::<K, V>,
+        kind: Kind::of::<K, V>(),
         berth: offset_of!(Self, berth),
         hull: hull::<K, V, S>,
-        drop_hull: drop_hull::<K, V, S>,
+        drop_key: if mem::needs_drop::<K>() { Some(drop_key::<K>) } else { None },
         step: step::<V>,
         poll: poll::<F>,
         load: load::<F>,
@@ -156,9 +180,9 @@ where
 }
 
 /// See [`Kit`].
-unsafe fn drop_hull<K, V, S>(core: *mut Core) {
-    // SAFETY: the core begins such a hull, which is not used after this.
-    unsafe { ptr::drop_in_place(core.cast::<Hull<K, V, S>>()) };
+unsafe fn drop_key<K>(core: *mut Core) {
+    // SAFETY: such a key comes after the core, and is not used after this.
+    unsafe { ptr::drop_in_place(&raw mut (*core.cast::<Keyed<K>>()).key) };
 }
 
 /// See [`Kit`].
@@ -239,17 +263,20 @@ where
 
     /// A flight whose leader is in the seat, with the work aboard, or to board yet; and its row. Runs no user code.
     #[inline(always)]
-    pub(crate) fn launch(self, hash: u64, site: Site, log: Log, key: K) -> (Hold, Row) {
+    pub(crate) fn launch(self, hash: u32, site: Site, tail: Option<Tail>, key: K) -> (Hold, Row) {
         let kit = self.kit;
         // First the memory: what is made after that is made where it stays.
-        let flight = allocate(kit.whole);
+        let flight = allocate(kit.layout(tail.is_some()));
         // SAFETY: the kit is of these types, so there is room for each. The hull is `repr(C)` and begins with its
         // core.
         unsafe {
             let aboard = if self.work.is_null() { Aboard::Nothing } else { Aboard::Work };
-            let core = Core::new(hash, site, log, kit, aboard);
+            let core = Core::new(hash, site, kit, aboard, tail.is_some());
             flight.cast::<Hull<K, V, S>>().write(Hull::new(core, key));
             self.unload(flight.byte_add(kit.berth));
+            if let Some(tail) = tail {
+                kit.tail(flight.cast()).write(tail);
+            }
             Hold::both(flight.cast())
         }
     }
@@ -434,6 +461,12 @@ impl Hold {
         }
     }
 
+    #[inline(always)]
+    pub(super) fn tail(&self) -> Option<&Tail> {
+        // SAFETY: a flight that has one has it there for as long as it lives, and nobody has it to themselves.
+        self.core().has_tail.then(|| unsafe { &*self.core().kit.tail(self.as_ptr()) })
+    }
+
     /// Where the work lies, or will, and then the outcome.
     #[inline]
     fn berth(&self) -> *mut () {
@@ -494,34 +527,43 @@ impl Hold {
         }
     }
 
-    /// The last of a flight: what lies in its berth, its hull and its memory.
+    /// The last of a flight: what lies in its berth, its hull and its memory. All of it goes, whatever panics.
     ///
     /// # Safety
     /// This is the last hold, and not used after this.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn scrap(&self) {
-        /// What goes even if what is before it panics.
-        struct Rest(*mut Core, &'static Kit);
-        impl Drop for Rest {
-            #[inline(always)]
-            fn drop(&mut self) {
-                /// See above.
-                struct Memory(*mut (), Layout);
-                impl Drop for Memory {
-                    #[inline(always)]
-                    fn drop(&mut self) {
-                        // SAFETY: `launch` allocated it.
-                        unsafe { deallocate(self.0, self.1) };
-                    }
-                }
-                let _memory = Memory(self.0.cast(), self.1.whole);
-                // SAFETY: nobody else is there.
-                unsafe { (self.1.drop_hull)(self.0) };
+        let (flight, kit) = (self.as_ptr(), self.core().kit);
+        // SAFETY: nobody else is there, so all of it is ours.
+        unsafe {
+            // As a rule there is nothing but memory, and a key.
+            if kit.drop_key.is_none() && (*flight).is_bare() {
+                dealloc(flight.cast(), kit.whole);
+            } else {
+                self.scrap_all();
             }
         }
-        let _rest = Rest(self.as_ptr(), self.core().kit);
-        // SAFETY: as nobody else is there, nobody else has the seat.
-        unsafe { self.clear() };
+    }
+
+    /// See [`scrap`](Self::scrap).
+    #[inline(never)]
+    unsafe fn scrap_all(&self) {
+        let (flight, kit) = (self.as_ptr(), self.core().kit);
+        // SAFETY: as in `scrap`; so nobody else has the seat. `launch` allocated it.
+        unsafe {
+            let layout = kit.layout((*flight).has_tail);
+            if !(*flight).is_bare() {
+                quietly(|| self.clear());
+                if (*flight).has_tail {
+                    quietly(|| ptr::drop_in_place(kit.tail(flight)));
+                }
+                quietly(|| ptr::drop_in_place(flight));
+            }
+            if let Some(drop_key) = kit.drop_key {
+                quietly(|| drop_key(flight));
+            }
+            dealloc(flight.cast(), layout);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::ring::{Link, is_inside};
 use super::seat::Seat;
 use super::trace::WaitSpan;
 use super::waiters::Waiter;
-use super::{Hold, HoldsRows, Outcome, begin, quietly};
+use super::{Hold, HoldsRows, Outcome, begin};
 use crate::error::ReduceError;
 
 pin_project! {
@@ -59,9 +59,21 @@ pub(crate) struct Place<R: HoldsRows, V> {
     in_seat: bool,
     // There is an outcome, and nothing to be left: the state may not say so (`Hold::land`).
     is_over: bool,
+    // An outcome that is ours alone, or why there is to be none.
+    failed: Option<ReduceError>,
     link: Link,
     span: WaitSpan,
     value: PhantomData<fn() -> V>,
+}
+
+/// What came of a leader's first poll.
+pub(crate) enum Led<V> {
+    /// The flight has landed, and this is all that it was.
+    Value(V),
+    /// There is an outcome: see [`Place::outcome`].
+    Over,
+    /// The stake is to wait.
+    Flying,
 }
 
 impl<R: HoldsRows, V> Place<R, V> {
@@ -75,6 +87,7 @@ impl<R: HoldsRows, V> Place<R, V> {
             stake,
             in_seat: stake == Stake::Leader,
             is_over: false,
+            failed: None,
             link: Link::default(),
             value: PhantomData,
         }
@@ -87,39 +100,38 @@ impl<R: HoldsRows, V> Place<R, V> {
 }
 
 impl<R: HoldsRows, V: Clone + 'static> Place<R, V> {
-    /// The first poll of a leader, which for most calls is the only one: nothing is made ready for another. If there will
-    /// be one, the stake is here again, to wait.
+    /// The first poll of a leader, which for most calls is the only one: nothing is made ready for another.
     ///
     /// It begins with `first`, in the flight's name: what that calls is called from inside, and if it panics, so has
     /// the work.
     #[inline(always)]
-    pub(crate) fn lead(mut self, first: impl FnOnce(&Hold)) -> Result<Outcome<V>, Self> {
+    pub(crate) fn lead(&mut self, first: impl FnOnce(&Hold)) -> Led<V> {
         let flight = self.flight.as_ref().expect("it is polled once");
         let rows = self.rows.rows();
         let timeout = self.rows.timeout();
         let mut first = Some(|flight: &Hold| {
             // The clock first: where there is none, nothing is begun.
             if let Some(timeout) = timeout {
-                flight.core().set_clock(timeout);
+                flight.set_clock(timeout);
             }
             first(flight);
         });
         // What comes before the poll may say no, or panic, and the others are to find that the flight has begun.
         if WaitSpan::IS_ON || is_inside() {
-            if let Some(outcome) = first.take().and_then(|first| begin(flight, rows, first)) {
+            let first = first.take().expect("it is begun once");
+            if begin::<V>(flight, rows, &mut self.failed, first) {
                 self.is_over = true;
-                let outcome = outcome.unwrap_or_else(|| flight.landed());
-                self.let_go();
-                return Ok(outcome);
+                return Led::Over;
             }
         }
         let begun = {
             let _entered = self.span.enter(flight.core());
             if let Err(ring) = self.link.refresh(flight) {
-                return Ok(Err(ReduceError::Reentrant(ring)));
+                self.failed = Some(ReduceError::Reentrant(ring));
+                return Led::Over;
             }
             self.in_seat = false;
-            let begun = Seat::new(flight, rows).drive(None, |flight| {
+            let begun = Seat::new(flight, rows).drive(None, &mut self.failed, |flight| {
                 if let Some(first) = first {
                     first(flight);
                 }
@@ -128,13 +140,24 @@ impl<R: HoldsRows, V: Clone + 'static> Place<R, V> {
             self.in_seat = begun.is_err();
             begun.map_err(Seat::keep)
         };
-        let Ok(outcome) = begun else {
-            return Err(self);
-        };
+        let Ok(value) = begun else { return Led::Flying };
         self.is_over = true;
-        let outcome = outcome.unwrap_or_else(|| flight.landed());
+        let Some(value) = value else { return Led::Over };
         self.let_go();
-        Ok(outcome)
+        Led::Value(value)
+    }
+
+    /// What there is for a leader who was told that it is `Over`.
+    #[cold]
+    pub(crate) fn outcome(&mut self) -> Outcome<V> {
+        let flight = self.flight.as_ref().expect("it is kept until now");
+        let outcome = flight.outcome(None, self.failed.take());
+        if self.is_over {
+            self.let_go();
+        } else {
+            self.leave();
+        }
+        outcome
     }
 }
 
@@ -142,12 +165,10 @@ impl<R: HoldsRows, V> Place<R, V> {
     /// With the last caller go the key and the outcome.
     #[inline(always)]
     fn let_go(&mut self) {
-        let flight = self.flight.take();
-        quietly(|| {
-            if let Some(flight) = flight {
-                self.link.cut(&flight);
-            }
-        });
+        if let Some(flight) = self.flight.take() {
+            self.link.cut(&flight);
+            drop(flight);
+        }
     }
 
     #[cold]
@@ -174,10 +195,10 @@ impl<R, V> Waiting<R, V>
 where
     R: HoldsRows,
 {
-    /// The same stake, where it can wait. A leader's, that has been polled once, is in the seat until it is told to
+    /// The stake of a place, where it can wait. A leader's, that has been polled once, is in the seat until it is told to
     /// `settle`.
     #[inline(always)]
-    pub(crate) fn new(mut place: Place<R, V>) -> Self
+    pub(crate) fn of(place: &mut Place<R, V>) -> Self
     where
         R: Clone,
     {
@@ -218,13 +239,11 @@ where
     /// Goes when the flight is over: who landed it, or has seen that it is over, waits in no queue.
     fn let_go(self: Pin<&mut Self>) {
         let this = self.project();
-        let flight = this.flight.take();
         // With the last caller go the key and the outcome.
-        quietly(|| {
-            if let Some(flight) = flight {
-                this.link.cut(&flight);
-            }
-        });
+        if let Some(flight) = this.flight.take() {
+            this.link.cut(&flight);
+            drop(flight);
+        }
     }
 
     /// Waits like everybody else, for the next poll of a flight that it has led to here.
@@ -268,7 +287,8 @@ where
         let this = self.as_mut().project();
         let flight = this.flight.as_ref().expect(OVER);
         let (rows, waiter) = (this.rows.rows(), this.waiter.as_ref());
-        let mine = {
+        let mut failed = None;
+        let landed = {
             let _entered = this.span.enter(flight.core());
             if let Err(ring) = this.link.refresh(flight) {
                 Err(ReduceError::Reentrant(ring))
@@ -278,19 +298,21 @@ where
                     Turn::Over => Ok(None),
                     Turn::Wait => return Poll::Pending,
                     // The registry has seen to it that the flight is one of such values.
-                    Turn::Drive(home) => match Seat::new(flight, rows).drive(home, |_| ()) {
-                        Ok(mine) => Ok(mine),
-                        Err(seat) => {
-                            seat.give_up(waiter, *this.parks, cx);
-                            return Poll::Pending;
+                    Turn::Drive(home) => {
+                        match Seat::new(flight, rows).drive(home, &mut failed, |_| ()) {
+                            Ok(value) => Ok(value),
+                            Err(seat) => {
+                                seat.give_up(waiter, *this.parks, cx);
+                                return Poll::Pending;
+                            }
                         }
-                    },
+                    }
                 }
             }
         };
-        match mine {
-            Ok(mine) => {
-                let outcome = mine.unwrap_or_else(|| flight.landed());
+        match landed {
+            Ok(value) => {
+                let outcome = flight.outcome(value, failed);
                 self.let_go();
                 Poll::Ready(outcome)
             }

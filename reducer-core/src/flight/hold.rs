@@ -14,16 +14,16 @@ use std::process::abort;
 use std::ptr::{self, NonNull};
 
 use super::{Core, Hulled, Row};
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicU32, Ordering};
 
 /// How often a flight is held.
-pub(super) struct Count(AtomicUsize);
+pub(super) struct Count(AtomicU32);
 
 impl Count {
     /// By who makes the flight: for the leader, and the row.
     #[inline(always)]
     pub(super) fn two() -> Self {
-        Self(AtomicUsize::new(2))
+        Self(AtomicU32::new(2))
     }
 }
 
@@ -110,17 +110,19 @@ impl Hold {
 }
 
 impl Clone for Hold {
+    #[inline(always)]
     fn clone(&self) -> Self {
         // Relaxed: who makes a second hold has a first. As `Arc` does.
         let before = self.core().count.0.fetch_add(1, Ordering::Relaxed);
-        // Wakers can be forgotten in a loop.
-        if before > isize::MAX as usize {
+        // Wakers can be forgotten in a loop, of billions.
+        if before > i32::MAX as u32 {
             abort();
         }
         Self(self.0)
     }
 }
 
+/// The last one ends the flight, and never panics, whatever that runs.
 impl Drop for Hold {
     #[inline(always)]
     fn drop(&mut self) {

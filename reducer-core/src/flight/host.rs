@@ -27,7 +27,7 @@ mod imp {
     pub(crate) struct Lift {
         runtime: Handle,
         /// What a task of its own would need. A flight with one caller gets no task, and is spared the share.
-        rows: Option<Arc<dyn Rows>>,
+        rows: Option<Arc<Rows>>,
     }
 
     impl Lift {
@@ -37,7 +37,7 @@ mod imp {
         }
 
         /// From now on the flight may move.
-        pub(crate) fn equip(&mut self, rows: impl FnOnce() -> Arc<dyn Rows>) {
+        pub(crate) fn equip(&mut self, rows: impl FnOnce() -> Arc<Rows>) {
             self.rows.get_or_insert_with(rows);
         }
 
@@ -79,7 +79,7 @@ mod imp {
     /// The task that polls a flight.
     struct Host {
         flight: Hold,
-        rows: Arc<dyn Rows>,
+        rows: Arc<Rows>,
     }
 
     impl Future for Host {
@@ -154,7 +154,7 @@ mod imp {
             None
         }
 
-        pub(crate) fn equip(&mut self, _: impl FnOnce() -> Arc<dyn Rows>) {}
+        pub(crate) fn equip(&mut self, _: impl FnOnce() -> Arc<Rows>) {}
 
         pub(crate) fn leads_here(&self) -> bool {
             false

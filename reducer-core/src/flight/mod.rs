@@ -17,7 +17,7 @@
 //! | `core.word`: the seat, the callers, whether it is over | anybody | always; each change is one atomic operation |
 //! | `core.state`: who waits, where it can move to | anybody | under its lock, which is held for a few lines and never over user code |
 //! | `core.next` | the table | under a shard's lock |
-//! | the work, `core.aboard`, `core.clock` | who has the seat | until it gives the seat up |
+//! | the work, `core.aboard`, the clock in the `tail` | who has the seat | until it gives the seat up |
 //! | the outcome, where the work was | written once, by who lands the flight; read by anybody | once the word says `OVER` |
 //!
 //! # Invariants
@@ -35,9 +35,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::fn_addr_eq;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 mod berth;
@@ -49,21 +48,27 @@ mod log;
 mod phase;
 mod ring;
 mod row;
+mod rows;
 mod seat;
+mod table;
+mod tail;
 mod trace;
 mod waiters;
 mod waker;
 mod word;
 
 pub(crate) use berth::{Cargo, Ready, Room};
-pub(crate) use caller::{Place, Waiting};
+pub(crate) use caller::{Led, Place, Waiting};
 pub(crate) use hold::{Hold, same};
 #[cfg(all(feature = "tokio", not(loom)))]
 pub(crate) use host::require_runtime;
 pub(crate) use log::Log;
 pub(crate) use phase::{Core, Stake};
 pub(crate) use ring::{Link, waits_on_us, within};
-pub(crate) use row::{Chain, Row};
+pub(crate) use row::Row;
+pub(crate) use rows::{Rows, Shut};
+pub(crate) use table::Table;
+pub(crate) use tail::Tail;
 pub(crate) use word::Join;
 
 use crate::error::{Cancelled, Panicked, ReduceError, TimedOut, message_of};
@@ -152,33 +157,47 @@ impl PartialEq for Site {
     }
 }
 
-/// The types of a flight, by which calls find their like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The types of a flight, by which calls find their like. Asked for, and not there, for what a type is cannot be known in a
+/// constant before Rust 1.91; as a rule it is enough to see that both would ask the same.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
-    pub(crate) key: TypeId,
-    pub(crate) value: TypeId,
+    key: fn() -> TypeId,
+    value: fn() -> TypeId,
 }
 
 impl Kind {
-    pub(crate) fn of<K: 'static, V: 'static>() -> Self {
-        Self { key: TypeId::of::<K>(), value: TypeId::of::<V>() }
+    #[inline(always)]
+    pub(crate) const fn of<K: 'static, V: 'static>() -> Self {
+        Self { key: TypeId::of::<K>, value: TypeId::of::<V> }
+    }
+
+    #[inline(always)]
+    pub(crate) fn has_keys<K: 'static>(self) -> bool {
+        is_same(self.key, TypeId::of::<K>)
+    }
+
+    #[inline(always)]
+    fn has_values<V: 'static>(self) -> bool {
+        is_same(self.value, TypeId::of::<V>)
     }
 }
 
-/// The table that a flight has its row in.
-pub(crate) trait Rows: Send + Sync {
-    /// Takes the row of this very flight out, if it is still there.
-    #[must_use]
-    fn free(&self, flight: &Hold) -> Option<Row>;
-    /// Another hold on the same table.
-    fn share(&self) -> Arc<dyn Rows>;
-    /// Who is to be told, if anybody.
-    fn hooks(&self) -> Option<&AllHooks>;
+impl PartialEq for Kind {
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        is_same(self.key, other.key) && is_same(self.value, other.value)
+    }
+}
+
+/// Whether both say the same.
+#[inline(always)]
+fn is_same(a: fn() -> TypeId, b: fn() -> TypeId) -> bool {
+    fn_addr_eq(a, b) || a() == b()
 }
 
 /// Whoever keeps the table alive for a caller, by reference or by share.
 pub(crate) trait HoldsRows {
-    fn rows(&self) -> &dyn Rows;
+    fn rows(&self) -> &Rows;
     /// How long a flight may take that is led by this caller.
     fn timeout(&self) -> Option<Duration>;
 }
@@ -227,7 +246,7 @@ where
 impl Hold {
     #[inline(always)]
     pub(crate) fn kind(&self) -> Kind {
-        (self.core().kit.kind)()
+        self.core().kit.kind
     }
 
     /// The key, if it is a `K`.
@@ -235,7 +254,7 @@ impl Hold {
     #[allow(unsafe_code, reason = "a downcast; argued in berth.rs")]
     pub(crate) fn key<K: 'static>(&self) -> Option<&K> {
         // SAFETY: the kind is the flight's.
-        (self.kind().key == TypeId::of::<K>()).then(|| unsafe { self.key_unchecked() })
+        self.kind().has_keys::<K>().then(|| unsafe { self.key_unchecked() })
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -245,36 +264,44 @@ impl Hold {
 
     #[inline(always)]
     fn expect_values<V: 'static>(&self) {
-        assert_eq!(self.kind().value, TypeId::of::<V>(), "the table compares value types");
+        assert!(self.kind().has_values::<V>(), "the table compares value types");
     }
 
-    /// Tells how the flight ends, before any of its callers can know. By who has the seat, when the work is gone.
-    pub(crate) fn tell_landing<V: 'static>(&self, rows: &dyn Rows, outcome: &Outcome<V>) {
-        if self.core().is_watched() {
+    /// Tells how the flight ends, with a value or with what it `failed` with, before any of its callers can know. By who
+    /// has the seat, when the work is gone.
+    #[inline(always)]
+    pub(crate) fn tell_landing<V: 'static>(
+        &self,
+        rows: &Rows,
+        value: Option<&V>,
+        failed: Option<&ReduceError>,
+    ) {
+        if self.is_watched() {
             self.tell_end(
                 rows,
-                match outcome {
-                    Ok(value) if shown::is_err(value) => End::Err(Some(value)),
-                    Ok(value) => End::Value(Some(value)),
-                    Err(error) => End::Failed(error),
+                match (value, failed) {
+                    (Some(value), _) if shown::is_err(value) => End::Err(Some(value)),
+                    (Some(value), _) => End::Value(Some(value)),
+                    (None, Some(error)) => End::Failed(error),
+                    (None, None) => unreachable!("{NEITHER}"),
                 },
             );
         }
     }
 
     /// The same of a flight that comes to nothing.
-    pub(crate) fn tell_dropped(&self, rows: &dyn Rows) {
-        if self.core().is_watched() {
+    pub(crate) fn tell_dropped(&self, rows: &Rows) {
+        if self.is_watched() {
             self.tell_end(rows, End::Dropped);
         }
     }
 
     #[cold]
-    fn tell_end(&self, rows: &dyn Rows, end: End<'_>) {
+    fn tell_end(&self, rows: &Rows, end: End<'_>) {
         let (hooks, span) = (rows.hooks(), self.core().span());
         if span.is_open() || hooks.is_some_and(AllHooks::measures) {
             // Who has not joined by now starts anew: those who have are all that will be counted.
-            let followers = self.core().close_to_joins();
+            let followers = self.close_to_joins();
             quietly(|| span.landed(followers, end.name()));
         }
         if let Some(hooks) = hooks {
@@ -284,53 +311,65 @@ impl Hold {
     }
 
     /// Drops the clock, and the work unless it is done and gone. By who has the seat.
-    #[inline]
-    #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
+    #[inline(always)]
     pub(crate) fn unload(&self, work: bool) {
-        if work || self.core().has_clock() {
-            quietly(|| self.core().stop_clock());
-            // SAFETY: the seat.
-            quietly(|| unsafe { self.clear() });
+        if work || self.has_clock() {
+            self.unload_all();
         }
     }
 
+    /// See [`unload`](Self::unload).
+    #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
+    fn unload_all(&self) {
+        quietly(|| self.stop_clock());
+        // SAFETY: the seat.
+        quietly(|| unsafe { self.clear() });
+    }
+
     /// A clone of what everybody gets, made with no lock held. Of a flight that has been seen to be over.
+    #[inline(always)]
     #[allow(unsafe_code, reason = "the berth; argued in berth.rs")]
     pub(crate) fn landed<V: Clone + 'static>(&self) -> Outcome<V> {
         self.expect_values::<V>();
         assert!(self.core().word.seen().is_over(), "nobody asks before that");
         // SAFETY: as we have just seen.
         let outcome = unsafe { self.outcome_unchecked::<V>() };
-        outcome.cloned().expect("stored when the flight landed with followers")
+        match outcome.expect("stored when the flight landed with followers") {
+            Ok(value) => Ok(value.clone()),
+            Err(error) => Err(error.clone()),
+        }
     }
 
-    /// Ends the flight, whose work is gone by now or never was. By who has the seat. Gives the outcome back
-    /// if the driver, a caller, is the only one to want it.
+    /// Ends the flight, whose work is gone by now or never was, with a value or with what it `failed` with. By who has the
+    /// seat. Either is given back if the driver, a caller, is the only one to want it.
     #[inline(always)]
     #[allow(unsafe_code, reason = "spares the lone flight an atomic operation: hold.rs")]
     pub(crate) fn land<V: 'static>(
         &self,
-        outcome: Outcome<V>,
-        rows: &dyn Rows,
+        value: Option<V>,
+        failed: &mut Option<ReduceError>,
+        rows: &Rows,
         driver_is_caller: bool,
-    ) -> Option<Outcome<V>> {
+    ) -> Option<V> {
         if let Some(row) = rows.free(self) {
             // SAFETY: a hold lies in a future that is being polled, or on this stack.
             unsafe { self.absorb(row.into_hold()) };
         }
         if driver_is_caller && self.is_last() {
             // Nobody ever saw the flight, or they are gone: there is nobody to tell, and no state to change.
-            return Some(outcome);
+            return value;
         }
-        self.land_among_others(outcome, driver_is_caller)
+        self.land_among_others(value, failed, driver_is_caller)
     }
 
     #[allow(unsafe_code, reason = "the berth; argued in berth.rs")]
     fn land_among_others<V: 'static>(
         &self,
-        outcome: Outcome<V>,
+        value: Option<V>,
+        failed: &mut Option<ReduceError>,
         driver_is_caller: bool,
-    ) -> Option<Outcome<V>> {
+    ) -> Option<V> {
+        let outcome = value.map_or_else(|| Err(failed.take().expect(NEITHER)), Ok);
         let mut outcome = Some(outcome);
         phase::land(self, driver_is_caller, || {
             if let Some(outcome) = outcome.take() {
@@ -339,9 +378,25 @@ impl Hold {
                 unsafe { self.store_unchecked(outcome) };
             }
         });
-        outcome
+        outcome?.map_err(|error| *failed = Some(error)).ok()
+    }
+
+    /// What the flight came to, for who has landed it: what was given back, or what all get.
+    #[inline(always)]
+    pub(crate) fn outcome<V: Clone + 'static>(
+        &self,
+        value: Option<V>,
+        failed: Option<ReduceError>,
+    ) -> Outcome<V> {
+        match value {
+            Some(value) => Ok(value),
+            None => failed.map_or_else(|| self.landed(), Err),
+        }
     }
 }
+
+/// What cannot be.
+const NEITHER: &str = "a flight lands with a value or an error";
 
 /// A call's place in a flight, as the hooks see it.
 pub(crate) struct InFlight<'a> {
@@ -356,15 +411,15 @@ impl Told for InFlight<'_> {
     }
 
     fn number(&self) -> u64 {
-        self.flight.core().log.number
+        self.flight.log().number
     }
 
     fn elapsed(&self) -> Duration {
-        self.flight.core().log.elapsed()
+        self.flight.log().elapsed()
     }
 
     fn followers(&self) -> usize {
-        self.flight.core().joined() as usize
+        self.flight.joined() as usize
     }
 
     fn key(&self) -> Option<&dyn Any> {
@@ -399,16 +454,20 @@ fn stranded(flight: &Hold, payload: Box<dyn Any + Send>) -> ReduceError {
     ReduceError::Cancelled(Cancelled::new(flight.describe(), reason))
 }
 
-/// Polls the work, then the clock, with `first` before them. By who has the seat. `None` if nothing has come of it yet. An
-/// outcome has been told to the hooks, and the work is gone; but the flight has not landed.
+/// Polls the work, then the clock, with `first` before them. By who has the seat. If something has come of it, the value,
+/// or none and it has `failed`: that has been told to the hooks, and the work is gone; but the flight has not landed.
+//
+// The two apart, here and in all that follows: a value is a word as a rule, and goes in a register; a word that is written
+// as half of something and read as part of the whole waits for itself.
 #[inline(always)]
 #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
 fn run<V: 'static>(
     flight: &Hold,
     cx: &mut Context<'_>,
-    rows: &dyn Rows,
+    rows: &Rows,
+    failed: &mut Option<ReduceError>,
     first: impl FnOnce(),
-) -> Option<Outcome<V>> {
+) -> Poll<Option<V>> {
     within(flight, || {
         let span = flight.core().span();
         let mut polled = Poll::Pending;
@@ -418,32 +477,33 @@ fn run<V: 'static>(
             // SAFETY: the caller has the seat, and a flight of such values.
             unsafe { flight.poll_work::<V>(cx, &mut polled) }
         }));
-        let outcome = match (run, polled) {
-            (Ok(()), Poll::Ready(value)) => Ok(value),
+        let value = match (run, polled) {
+            (Ok(()), Poll::Ready(value)) => Some(value),
             (Ok(()), Poll::Pending) => {
-                if !flight.core().has_clock() {
-                    return None;
+                if !flight.has_clock() || !time_is_over(flight, cx, failed) {
+                    return Poll::Pending;
                 }
-                Err(time_is_over(flight, cx)?)
+                None
             }
-            (Err(payload), polled) => unwound(flight, payload, polled),
+            (Err(payload), polled) => unwound(flight, payload, polled, failed),
         };
         // Still in the air: a destructor that calls for its own key is told so, not left waiting.
-        flight.unload(outcome.is_err());
+        flight.unload(value.is_none());
         // So is a hook.
-        flight.tell_landing(rows, &outcome);
-        Some(outcome)
+        flight.tell_landing(rows, value.as_ref(), failed.as_ref());
+        Poll::Ready(value)
     })
 }
 
 /// Does what a flight begins with, in its name, for a leader who is not sure to poll it then. If that panics, so has the
-/// work: the flight has landed, and this is the outcome, if nobody else wants it.
+/// work: then the flight has landed, as the answer says, and `failed`.
 #[inline(never)]
 fn begin<V: 'static>(
     flight: &Hold,
-    rows: &dyn Rows,
+    rows: &Rows,
+    failed: &mut Option<ReduceError>,
     first: impl FnOnce(&Hold),
-) -> Option<Option<Outcome<V>>> {
+) -> bool {
     let span = flight.core().span();
     let mut is_done = false;
     let begun = within(flight, || {
@@ -453,47 +513,60 @@ fn begin<V: 'static>(
             is_done = true;
         }))
     });
-    let payload = begun.err()?;
+    let Err(payload) = begun else { return false };
     if is_done {
         // It was the end of the span that was not.
         quietly(|| drop(payload));
-        return None;
+        return false;
     }
-    let outcome = Err(wreck(flight, payload));
+    *failed = Some(wreck(flight, payload));
     within(flight, || {
         flight.unload(true);
-        flight.tell_landing(rows, &outcome);
+        flight.tell_landing::<V>(rows, None, failed.as_ref());
     });
-    Some(flight.land(outcome, rows, true))
+    let _ = flight.land::<V>(None, failed, rows, true);
+    true
 }
 
-/// What becomes of the flight if its time is over.
+/// Whether the flight's time is over; then it has `failed`.
 #[cold]
-fn time_is_over(flight: &Hold, cx: &mut Context<'_>) -> Option<ReduceError> {
-    Some(match flight.core().poll_clock(cx)? {
+fn time_is_over(flight: &Hold, cx: &mut Context<'_>, failed: &mut Option<ReduceError>) -> bool {
+    let Some(over) = flight.poll_clock(cx) else { return false };
+    *failed = Some(match over {
         Ok(limit) => ReduceError::TimedOut(TimedOut::new(flight.describe(), limit)),
         Err(payload) => stranded(flight, payload),
-    })
+    });
+    true
 }
 
 /// What becomes of it if the poll panicked.
 #[cold]
-fn unwound<V>(flight: &Hold, payload: Box<dyn Any + Send>, polled: Poll<V>) -> Outcome<V> {
+fn unwound<V>(
+    flight: &Hold,
+    payload: Box<dyn Any + Send>,
+    polled: Poll<V>,
+    failed: &mut Option<ReduceError>,
+) -> Option<V> {
     match polled {
         // It was done; its destructor was not. The panic hook has reported it.
         Poll::Ready(value) => {
             quietly(|| drop(payload));
-            Ok(value)
+            Some(value)
         }
-        Poll::Pending => Err(wreck(flight, payload)),
+        Poll::Pending => {
+            *failed = Some(wreck(flight, payload));
+            None
+        }
     }
 }
 
 /// Polls the work, and lands the flight if something came of it. By who has the seat, and is no caller.
-fn step<V: 'static>(flight: &Hold, cx: &mut Context<'_>, rows: &dyn Rows) -> Poll<()> {
-    let Some(outcome) = run::<V>(flight, cx, rows, || ()) else { return Poll::Pending };
-    let left = flight.land(outcome, rows, false);
+fn step<V: 'static>(flight: &Hold, cx: &mut Context<'_>, rows: &Rows) -> Poll<()> {
+    let mut failed = None;
+    let value = ready!(run::<V>(flight, cx, rows, &mut failed, || ()));
+    let left = flight.land(value, &mut failed, rows, false);
     quietly(|| drop(left));
+    quietly(|| drop(failed));
     Poll::Ready(())
 }
 

@@ -3,25 +3,22 @@
 //!
 //! Each transition changes the word or the state, and returns what must now be done without the lock.
 
-use std::any::Any;
-use std::future::Future;
 use std::mem::{self, ManuallyDrop};
 use std::ops::{Deref, DerefMut};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+// Not loom's: what they are for is changed under a lock.
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::task::{Context, Waker};
 
 use super::berth::{Aboard, Kit, Seated};
 use super::calls::Calls;
 use super::hold::Count;
-use super::host::{Deadline, Home, Lift};
-use super::log::Log;
+use super::host::{Home, Lift};
 use super::row::Next;
 use super::trace::FlightSpan;
 use super::waiters::{Side, Waiter, Waiters};
-use super::word::{Join, Left, Word};
+use super::word::{Left, Word};
 use super::{Hold, Rows, Site, SiteId, quietly, ring};
 use crate::sync::{Mutex, MutexGuard};
 
@@ -44,24 +41,23 @@ pub(crate) struct Core {
     pub(super) count: Count,
     pub(super) next: Next,
     pub(super) kit: &'static Kit,
-    pub(crate) hash: u64,
+    pub(crate) hash: u32,
     // A `Site`, without its padding.
-    site: fn() -> SiteId,
     wrap: u32,
-    pub(crate) log: Log,
+    site: fn() -> SiteId,
     pub(super) word: Word,
     state: Mutex<State>,
     pub(super) aboard: Seated<Aboard>,
-    clock: Seated<Seldom<Box<Deadline>>>,
+    /// There is a `Tail`.
+    pub(super) has_tail: bool,
+    // Of the state, which has no room for them: changed under its lock.
+    /// A task that carried this flight died.
+    orphaned: AtomicBool,
+    /// Wake-ups of callers so far, up to `RENT`.
+    spent: AtomicU8,
 }
 
 pub(crate) struct State {
-    /// A task that carried this flight died.
-    orphaned: bool,
-    /// Wake-ups of callers so far, up to `RENT`.
-    spent: u8,
-    /// All that have ever been followers, if hooks want to know.
-    joined: u32,
     pub(super) waiters: Waiters,
     span: FlightSpan,
     lift: Seldom<Lift>,
@@ -131,12 +127,15 @@ pub(crate) enum Turn {
 impl Core {
     /// The core of a flight with its leader in the seat.
     #[inline(always)]
-    pub(super) fn new(hash: u64, site: Site, log: Log, kit: &'static Kit, aboard: Aboard) -> Self {
+    pub(super) fn new(
+        hash: u32,
+        site: Site,
+        kit: &'static Kit,
+        aboard: Aboard,
+        has_tail: bool,
+    ) -> Self {
         let (id, wrap) = site.parts();
         let state = State {
-            orphaned: false,
-            spent: 0,
-            joined: 0,
             waiters: Waiters::new(),
             span: FlightSpan::default(),
             lift: Seldom::none(),
@@ -147,21 +146,36 @@ impl Core {
             next: Next::new(),
             kit,
             hash,
-            site: id,
             wrap,
-            log,
+            site: id,
             word: Word::new(),
             state: Mutex::new(state),
             aboard: Seated::new(aboard),
-            clock: Seated::new(Seldom::none()),
+            has_tail,
+            orphaned: AtomicBool::new(false),
+            spent: AtomicU8::new(0),
         }
     }
 
     /// From now on the work goes on when nobody waits for it, where we are. By the leader, before it is polled.
     #[cold]
-    pub(crate) fn detach(&self, rows: impl FnOnce() -> Arc<dyn Rows>) {
+    pub(crate) fn detach(&self, rows: impl FnOnce() -> Arc<Rows>) {
         self.word.detach();
         self.lock().note_runtime(true, rows);
+    }
+
+    /// Whether nothing needs to be dropped, here, in the berth or in a tail. By the last who holds the flight.
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "as in berth.rs")]
+    pub(super) fn is_bare(&mut self) -> bool {
+        let state = self.state.get_mut();
+        // SAFETY: nobody else is there, so nobody else has the seat.
+        let aboard = unsafe { self.aboard.with(|aboard| *aboard) };
+        aboard == Aboard::Nothing
+            && !self.has_tail
+            && !FlightSpan::IS_ON
+            && state.lift.is_none()
+            && state.more.is_none()
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -182,7 +196,7 @@ impl Core {
     }
 
     pub(crate) fn is_orphaned(&self) -> bool {
-        self.lock().orphaned
+        self.orphaned.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_span(&self, span: FlightSpan) {
@@ -193,39 +207,6 @@ impl Core {
         if FlightSpan::IS_ON { self.lock().span.clone() } else { FlightSpan::default() }
     }
 
-    /// Whether there is anybody to be told of this flight.
-    #[inline(always)]
-    pub(super) fn is_watched(&self) -> bool {
-        FlightSpan::IS_ON || self.log.number != 0
-    }
-
-    pub(crate) fn joined(&self) -> u32 {
-        self.lock().joined
-    }
-
-    /// How many have joined, which are now all that ever will.
-    pub(crate) fn close_to_joins(&self) -> u32 {
-        let state = self.lock();
-        self.word.close_to_joins();
-        state.joined
-    }
-
-    /// One more follower, if the flight still takes any and has fewer than `limit`.
-    #[inline]
-    pub(crate) fn join(&self, limit: usize) -> Join {
-        if self.is_watched() { self.join_watched(limit) } else { self.word.join(limit) }
-    }
-
-    fn join_watched(&self, limit: usize) -> Join {
-        let mut state = self.lock();
-        let join = self.word.join(limit);
-        if let Join::Joined = join {
-            // Those who have left are in it, so a flight that lasts may come to the end of it.
-            state.joined = state.joined.saturating_add(1);
-        }
-        join
-    }
-
     /// A caller is polled.
     #[inline(always)]
     pub(crate) fn turn(
@@ -234,7 +215,7 @@ impl Core {
         stake: Stake,
         parks: bool,
         new: bool,
-        rows: &dyn Rows,
+        rows: &Rows,
         cx: &mut Context<'_>,
     ) -> Turn {
         // A leader on its own drives where it would without us.
@@ -250,7 +231,7 @@ impl Core {
         stake: Stake,
         parks: bool,
         new: bool,
-        rows: &dyn Rows,
+        rows: &Rows,
         cx: &mut Context<'_>,
     ) -> Turn {
         // A waker's clone is its owner's code: not under the lock. Who is new will most likely wait.
@@ -296,48 +277,6 @@ impl Core {
             drop(state);
             fresh = Some(cx.waker().clone());
         }
-    }
-
-    /// Whether the flight's time is over, and how long it was; or what the clock said when it panicked, as
-    /// it does when its runtime is gone. By who has the seat.
-    #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
-    pub(super) fn poll_clock(
-        &self,
-        cx: &mut Context<'_>,
-    ) -> Option<Result<Duration, Box<dyn Any + Send>>> {
-        let ask = |clock: &mut Seldom<Box<Deadline>>| match Pin::new(clock.as_mut()?).poll(cx) {
-            Poll::Ready(limit) => Some(limit),
-            Poll::Pending => None,
-        };
-        // SAFETY: the caller has the seat.
-        match catch_unwind(AssertUnwindSafe(|| unsafe { self.clock.with(ask) })) {
-            Ok(limit) => limit.map(Ok),
-            Err(payload) => Some(Err(payload)),
-        }
-    }
-
-    /// Gives the flight its time, from now. By who has the seat. tokio panics where a runtime has no clock.
-    #[cold]
-    #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
-    pub(super) fn set_clock(&self, timeout: Duration) {
-        let clock = Box::new(Deadline::after(timeout));
-        // SAFETY: the caller has the seat.
-        unsafe { self.clock.with(|place| **place = Some(clock)) };
-    }
-
-    /// By who has the seat.
-    #[inline]
-    #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
-    pub(super) fn has_clock(&self) -> bool {
-        // SAFETY: the caller has the seat.
-        unsafe { self.clock.with(|clock| clock.is_some()) }
-    }
-
-    /// By who has the seat. The clock has a waker of the flight, and would keep it for ever.
-    #[allow(unsafe_code, reason = "the seat; argued in berth.rs")]
-    pub(super) fn stop_clock(&self) {
-        // SAFETY: the caller has the seat.
-        drop(unsafe { self.clock.with(|clock| clock.take()) });
     }
 
     /// The flight's own task is polled.
@@ -388,7 +327,7 @@ impl State {
     pub(super) fn note_runtime(
         &mut self,
         may_move: bool,
-        rows: impl FnOnce() -> Arc<dyn Rows>,
+        rows: impl FnOnce() -> Arc<Rows>,
     ) -> bool {
         let first = self.lift.is_none();
         if first {
@@ -425,9 +364,9 @@ impl State {
     }
 
     /// Decides whom to wake now that the work wants to be polled.
-    pub(super) fn call(&mut self, word: &Word) -> Calls {
+    pub(super) fn call(&mut self, core: &Core) -> Calls {
         let mut calls = self.all();
-        let seen = word.seen();
+        let seen = core.word.seen();
         if seen.is_hosted() {
             calls.first = self.take_host();
             calls.native = 0;
@@ -435,14 +374,15 @@ impl State {
         }
         // One of them will drive.
         let wasted = calls.native.saturating_sub(1);
+        let spent = core.spent.load(Ordering::Relaxed);
         match &*self.lift {
             // It may be ending by now, and then those who wait for that are not to be served by a task.
-            Some(lift) if seen.is_flying() && u32::from(self.spent) + wasted > u32::from(RENT) => {
+            Some(lift) if seen.is_flying() && u32::from(spent) + wasted > u32::from(RENT) => {
                 calls.lift = Some(lift.clone());
                 calls.native = 0;
-                word.host();
+                core.word.host();
             }
-            Some(_) => self.spent = self.spent.saturating_add(wasted as u8),
+            Some(_) => core.spent.store(spent.saturating_add(wasted as u8), Ordering::Relaxed),
             // Nobody is native to nowhere.
             None => {}
         }
@@ -491,19 +431,13 @@ pub(super) fn notify(flight: &Hold) {
 /// Whoever may drive is to look.
 fn call(flight: &Hold, mut state: MutexGuard<'_, State>) {
     // It may be over by now, or somebody has come by: then there are few to be called, or they find nothing to do.
-    let calls = state.call(&flight.core().word);
+    let calls = state.call(flight.core());
     drop(state);
     calls.make_for(flight);
 }
 
 /// A caller goes before its flight is over. `in_seat`: it leads and was never polled, or once and not waited since.
-pub(super) fn leave(
-    flight: &Hold,
-    rows: &dyn Rows,
-    waiter: Pin<&Waiter>,
-    stake: Stake,
-    in_seat: bool,
-) {
+pub(super) fn leave(flight: &Hold, rows: &Rows, waiter: Pin<&Waiter>, stake: Stake, in_seat: bool) {
     let word = &flight.core().word;
     let old = if waiter.is_linked() { flight.core().lock().waiters.remove(waiter) } else { None };
     if stake != Stake::Bystander {
@@ -518,7 +452,7 @@ pub(super) fn leave(
 }
 
 /// Nobody may wait any more: then the work is dropped, or goes on in a task of its own if it is detached.
-fn left(flight: &Hold, rows: &dyn Rows, left: Left) {
+fn left(flight: &Hold, rows: &Rows, left: Left) {
     match left {
         Left::Nothing | Left::EndingLater => {}
         Left::Ending => end(flight, rows),
@@ -528,7 +462,7 @@ fn left(flight: &Hold, rows: &dyn Rows, left: Left) {
 
 /// What becomes of a detached flight that nobody waits for.
 #[cold]
-fn go_on_alone(flight: &Hold, rows: &dyn Rows, state: MutexGuard<'_, State>) {
+fn go_on_alone(flight: &Hold, rows: &Rows, state: MutexGuard<'_, State>) {
     let word = &flight.core().word;
     // Whoever polls holds the flight: so nobody does, and it was landed alone (`Hold::land`) by a poll that unwound
     // after that.
@@ -548,7 +482,7 @@ fn go_on_alone(flight: &Hold, rows: &dyn Rows, state: MutexGuard<'_, State>) {
 }
 
 /// Drops the work, frees the key, and lets in who waited for that. The seat is ours for good.
-pub(super) fn end(flight: &Hold, rows: &dyn Rows) {
+pub(super) fn end(flight: &Hold, rows: &Rows) {
     // If this is the doing of another flight's work, that flight waits for this destructor.
     let mut link = ring::Link::default();
     let _ = link.refresh(flight);
@@ -589,13 +523,13 @@ fn dismiss(flight: &Hold) {
 
 /// The task that carried `flight` was dropped: done, or its runtime died.
 #[cfg(all(feature = "tokio", not(loom)))]
-pub(super) fn host_is_gone(flight: &Hold, rows: &dyn Rows) {
+pub(super) fn host_is_gone(flight: &Hold, rows: &Rows) {
     let word = &flight.core().word;
     if !word.seen().is_flying() {
         return;
     }
     let mut state = flight.core().lock();
-    state.orphaned = true;
+    flight.core().orphaned.store(true, Ordering::Relaxed);
     let host = state.take_host();
     let lift = state.lift.take();
     let is_idle = word.unhost();
@@ -618,7 +552,7 @@ mod tests {
 
     use super::{Left, RENT, Waiter};
     use crate::flight::waiters::Side;
-    use crate::flight::{Cargo, Log, Site};
+    use crate::flight::{Cargo, Site};
     use crate::key::ByEq;
 
     /// Who waits for a flight to end has nothing to do with its task, and a lone leader has not equipped it for one.
@@ -628,7 +562,7 @@ mod tests {
             tokio::runtime::Builder::new_current_thread().build().expect("it can be built");
         let _entered = runtime.enter();
         let cargo = Cargo::<(), (), ByEq>::later::<Pending<()>>();
-        let (flight, _row) = cargo.launch(0, Site::open::<()>(), Log::default(), ());
+        let (flight, _row) = cargo.launch(0, Site::open::<()>(), None, ());
         let core = flight.core();
         assert!(core.lock().note_runtime(false, || unreachable!("it may not move")));
         assert!(core.word.leave_seat().is_ok() && core.word.notify());
@@ -640,7 +574,7 @@ mod tests {
             let waker = Waker::noop().clone();
             assert!(state.register(waiter.as_ref(), Side::Native, waker).is_none());
         }
-        let calls = state.call(&core.word);
+        let calls = state.call(core);
         assert!(calls.lift.is_none() && calls.native == u32::from(RENT) + 2);
         for waiter in &waiters {
             assert!(state.waiters.remove(waiter.as_ref()).is_some());

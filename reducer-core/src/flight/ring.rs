@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::ptr;
 
 use super::host::{TaskId, task_id};
-use super::{Hold, quietly, same};
+use super::{Hold, same};
 use crate::error::Reentrant;
 use crate::sync::thread_local;
 
@@ -40,6 +40,7 @@ pub(crate) fn within<T>(flight: &Hold, act: impl FnOnce() -> T) -> T {
     /// Puts the outer flight back, on every way out.
     struct Back<'a>(&'a Inside);
     impl Drop for Back<'_> {
+        #[inline(always)]
         fn drop(&mut self) {
             let _ = CURRENT.try_with(|current| {
                 if ptr::eq(current.get(), self.0) {
@@ -112,7 +113,7 @@ impl Link {
             (Some(now), Some(then)) if same(now, then) => return Ok(()),
             _ => {}
         }
-        quietly(|| self.cut(target));
+        self.cut(target);
         let Some(inside) = now else {
             return Ok(());
         };
@@ -123,7 +124,7 @@ impl Link {
     }
 
     /// Takes the edge away.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn cut(&mut self, target: &Hold) {
         if let Some(inside) = self.inside.take() {
             unlink(&inside, target);
@@ -168,8 +169,7 @@ fn path(from: &Hold, to: &Hold) -> Option<Vec<String>> {
 fn names(seen: &[(Hold, usize)], last: usize, to: &Hold) -> Vec<String> {
     // Several flights of one function look alike but for their keys, which cannot be shown: a bit of
     // the hash tells them apart.
-    let name =
-        |flight: &Hold| format!("{} (key #{:08x})", flight.describe(), flight.core().hash as u32);
+    let name = |flight: &Hold| format!("{} (key #{:08x})", flight.describe(), flight.core().hash);
     let mut ring = vec![name(to)];
     let mut at = last;
     while at != 0 {

@@ -41,7 +41,7 @@ pub(crate) struct Row(pub(super) Hold);
 
 impl Row {
     #[inline(always)]
-    pub(crate) fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u32 {
         self.0.core().hash
     }
 

@@ -2,48 +2,49 @@
 
 use std::mem;
 use std::pin::Pin;
-#[cfg(all(feature = "tokio", not(loom)))]
-use std::task::Poll;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use super::host::Home;
 use super::phase::{State, end};
 use super::waiters::{Side, Waiter};
-use super::{Hold, Outcome, Rows, run, waker};
+use super::{Hold, Rows, run, waker};
+use crate::error::ReduceError;
 use crate::sync::MutexGuard;
 
 /// See the module.
 pub(crate) struct Seat<'a> {
     flight: &'a Hold,
-    rows: &'a dyn Rows,
+    rows: &'a Rows,
 }
 
 impl<'a> Seat<'a> {
     /// For the one whom `turn` told to drive, or who leads and has not been polled yet.
     #[inline(always)]
-    pub(crate) fn new(flight: &'a Hold, rows: &'a dyn Rows) -> Self {
+    pub(crate) fn new(flight: &'a Hold, rows: &'a Rows) -> Self {
         Self { flight, rows }
     }
 
     /// Polls the work, for one of the callers of a flight of such values, with `first` before it. When that comes to
-    /// something the flight has landed, and with it the seat is gone; the outcome is here if nobody else wants it.
+    /// something the flight has landed, and with it the seat is gone; the value, or what it `failed` with, is here if nobody
+    /// else wants it.
     #[inline(always)]
     pub(crate) fn drive<V: 'static>(
         self,
         home: Option<Home>,
+        failed: &mut Option<ReduceError>,
         first: impl FnOnce(&Hold),
-    ) -> Result<Option<Outcome<V>>, Self> {
-        let outcome = {
+    ) -> Result<Option<V>, Self> {
+        let polled = {
             let _entered = home.as_ref().map(Home::enter);
             let waker = waker::waker(self.flight);
             let mut cx = Context::from_waker(waker.get());
-            run::<V>(self.flight, &mut cx, self.rows, || first(self.flight))
+            run::<V>(self.flight, &mut cx, self.rows, failed, || first(self.flight))
         };
-        match outcome {
-            None => Err(self),
-            Some(outcome) => {
+        match polled {
+            Poll::Pending => Err(self),
+            Poll::Ready(value) => {
                 // Whoever is woken by the landing is not inside of the flight any more.
-                let left = self.flight.land(outcome, self.rows, true);
+                let left = self.flight.land(value, failed, self.rows, true);
                 mem::forget(self);
                 Ok(left)
             }
@@ -122,7 +123,7 @@ impl<'a> Seat<'a> {
 fn leave(flight: &Hold, mut state: MutexGuard<'_, State>, old: Option<Waker>) -> bool {
     let word = &flight.core().word;
     let left = word.leave_seat();
-    let calls = left.is_ok_and(|before| before.is_notified()).then(|| state.call(word));
+    let calls = left.is_ok_and(|before| before.is_notified()).then(|| state.call(flight.core()));
     drop(state);
     if let Some(calls) = calls {
         calls.make_for(flight);
@@ -139,7 +140,7 @@ impl Drop for Seat<'_> {
         let mut state = self.flight.core().lock();
         match self.flight.core().word.give_back_seat() {
             Ok(_) => {
-                let calls = state.call(&self.flight.core().word);
+                let calls = state.call(self.flight.core());
                 drop(state);
                 calls.make_for(self.flight);
             }

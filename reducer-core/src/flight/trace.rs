@@ -29,7 +29,7 @@ mod imp {
                 "flight",
                 function = core.site().function(),
                 // Keys are users' data; their hash tells them apart.
-                key = format_args!("{:08x}", core.hash as u32),
+                key = format_args!("{:08x}", core.hash),
                 followers = field::Empty,
             );
             Self((!span.is_disabled()).then(|| Arc::new(span)))

@@ -9,8 +9,8 @@
 use std::mem::ManuallyDrop;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
+use super::Hold;
 use super::phase::notify;
-use super::{Hold, quietly};
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
 
@@ -50,7 +50,7 @@ unsafe fn wake(data: *const ()) {
     // SAFETY: takes over the count of the waker, which is gone with this call.
     let flight = unsafe { Hold::from_raw(data) };
     notify(&flight);
-    quietly(|| drop(flight));
+    drop(flight);
 }
 
 unsafe fn wake_by_ref(data: *const ()) {
@@ -62,5 +62,5 @@ unsafe fn wake_by_ref(data: *const ()) {
 unsafe fn drop_waker(data: *const ()) {
     // SAFETY: takes over the count of the waker, which is gone with this call.
     let flight = unsafe { Hold::from_raw(data) };
-    quietly(|| drop(flight));
+    drop(flight);
 }

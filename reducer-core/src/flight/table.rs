@@ -5,7 +5,8 @@
 
 use std::mem;
 
-use crate::flight::{Chain, Hold, Row};
+use super::Hold;
+use super::row::{Chain, Row};
 
 /// A table gives memory back when it is larger than this and nearly empty.
 const SMALL: usize = 32;
@@ -24,19 +25,19 @@ impl Table {
 
     /// A bucket, if there is any.
     #[inline(always)]
-    fn bucket(&mut self, hash: u64) -> Option<&mut Chain> {
+    fn bucket(&mut self, hash: u32) -> Option<&mut Chain> {
         let last = self.buckets.len().wrapping_sub(1);
         self.buckets.get_mut(hash as usize & last)
     }
 
     /// A flight with this very hash.
     #[inline(always)]
-    pub(crate) fn find(&mut self, hash: u64, is_it: impl Fn(&Hold) -> bool) -> Option<&Hold> {
+    pub(crate) fn find(&mut self, hash: u32, is_it: impl Fn(&Hold) -> bool) -> Option<&Hold> {
         self.bucket(hash)?.iter().find(|flight| flight.core().hash == hash && is_it(flight))
     }
 
     /// All of them.
-    pub(crate) fn with_hash(&mut self, hash: u64) -> impl Iterator<Item = &Hold> {
+    pub(crate) fn with_hash(&mut self, hash: u32) -> impl Iterator<Item = &Hold> {
         let rows = self.bucket(hash).into_iter().flat_map(Chain::iter);
         rows.filter(move |flight| flight.core().hash == hash)
     }
@@ -83,17 +84,17 @@ mod tests {
     use std::future::Pending;
 
     use super::{SMALL, Table};
-    use crate::flight::{Cargo, Hold, Log, Row, Site, same};
+    use crate::flight::{Cargo, Hold, Row, Site, same};
     use crate::key::ByEq;
 
-    fn flight(hash: u64) -> (Hold, Row) {
+    fn flight(hash: u32) -> (Hold, Row) {
         let site = Site::open::<()>();
-        Cargo::<(), (), ByEq>::later::<Pending<()>>().launch(hash, site, Log::default(), ())
+        Cargo::<(), (), ByEq>::later::<Pending<()>>().launch(hash, site, None, ())
     }
 
     /// Spreads numbers as a hash does.
-    fn hash(n: u64) -> u64 {
-        n.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    fn hash(n: u32) -> u32 {
+        n.wrapping_mul(0x9E37_79B9)
     }
 
     #[test]
@@ -108,7 +109,7 @@ mod tests {
             assert!(table.buckets.len() >= table.len(), "one row for each, on average");
         }
         for (n, flight) in flights.iter().enumerate() {
-            let mut found = table.with_hash(hash(n as u64));
+            let mut found = table.with_hash(hash(n as u32));
             assert!(
                 found.next().is_some_and(|found| same(found, flight)) && found.next().is_none()
             );

@@ -86,7 +86,7 @@ where
         // Whether a flight is ending is asked again by `start`.
         Admission::Absent | Admission::Ending(_) | Admission::Led(_) => {
             let (key, same) = key.into_owned();
-            Lookup::Miss(Miss { reducer, site, hash, key, same, value: PhantomData })
+            Lookup::Miss(Miss { reducer, site, hash, key: Some(key), same, value: PhantomData })
         }
     }
 }
@@ -111,15 +111,16 @@ where
     }
     let hash = hash(reducer, &key);
     let (key, same) = key.into_owned();
-    Lookup::Miss(Miss { reducer, site, hash, key, same, value: PhantomData })
+    Lookup::Miss(Miss { reducer, site, hash, key: Some(key), same, value: PhantomData })
 }
 
-/// A key with no flight to follow, a moment ago, or one that nobody has looked for.
+/// A key with no flight to follow, a moment ago, or one that nobody has looked for. It stays where the look-up has put it.
 pub struct Miss<'r, V, K, S> {
     reducer: &'r Reducer,
     site: Site,
     hash: u32,
-    key: K,
+    // `None` once another has it.
+    key: Option<K>,
     same: S,
     value: PhantomData<fn() -> V>,
 }
@@ -179,7 +180,7 @@ fn value_or<V>(outcome: Outcome<V>, fail: fn(ReduceError) -> V) -> V {
 /// Leads with `work`, which is polled for the first time, unless somebody has come to lead meanwhile: then `work` is
 /// dropped. A flight that comes of it is to be awaited at once.
 #[inline]
-pub fn start<'r, V, K, S, F>(miss: Miss<'r, V, K, S>, work: F) -> Started<'r, V>
+pub fn start<'r, V, K, S, F>(miss: &mut Miss<'r, V, K, S>, work: F) -> Started<'r, V>
 where
     V: Output,
     K: Send + Sync + 'static,
@@ -228,7 +229,7 @@ impl<K> fmt::Debug for FlightKey<K> {
 
 /// As [`start`], with work that borrows from the flight's key, and so is built when there is one.
 #[inline]
-pub fn start_lent<'r, V, K, S, F, B>(miss: Miss<'r, V, K, S>, build: B) -> Started<'r, V>
+pub fn start_lent<'r, V, K, S, F, B>(miss: &mut Miss<'r, V, K, S>, build: B) -> Started<'r, V>
 where
     V: Output,
     K: Send + Sync + 'static,
@@ -240,7 +241,7 @@ where
     let started = start_built(miss, Cargo::later::<F>, &mut |room, lender| {
         // Nothing is begun twice.
         if let Some(build) = build.take() {
-            room.fill(build(FlightKey::new(lender)));
+            room.fill(|| build(FlightKey::new(lender)));
         }
     });
     match started {
@@ -256,7 +257,7 @@ where
 // each line that knows it is compiled for each.
 
 fn start_built<'r, V, K, S>(
-    miss: Miss<'r, V, K, S>,
+    miss: &mut Miss<'r, V, K, S>,
     room: fn() -> Cargo<'static, K, V, S>,
     build: &mut dyn FnMut(Room<'_>, Lender),
 ) -> Started<'r, V>
@@ -281,7 +282,7 @@ where
     )
 }
 
-fn start_any<'r, V, K, S>(miss: Miss<'r, V, K, S>, work: Cargo<'_, K, V, S>) -> Started<'r, V>
+fn start_any<'r, V, K, S>(miss: &mut Miss<'r, V, K, S>, work: Cargo<'_, K, V, S>) -> Started<'r, V>
 where
     V: Output,
     K: Send + Sync + 'static,
@@ -294,7 +295,7 @@ where
 /// with who asks which flight that will be.
 #[inline]
 fn start_with<'r, 'c, V, K, S, W>(
-    miss: Miss<'r, V, K, S>,
+    miss: &mut Miss<'r, V, K, S>,
     mut work: W,
     cargo: impl FnOnce(&mut W) -> Cargo<'c, K, V, S>,
     begin: impl FnOnce(&mut W, &Hold),
@@ -305,9 +306,8 @@ where
     K: Send + Sync + 'static,
     S: Same<K> + Send + Sync + 'static,
 {
-    let Miss { reducer, site, hash, key, same, .. } = miss;
-    let mut key = Some(key);
-    let boarded = board_owned(&reducer, site.0, hash, &mut key, &same, || cargo(&mut work));
+    let Miss { reducer, site, hash, ref mut key, same, .. } = *miss;
+    let boarded = board_owned(&reducer, site.0, hash, key, &same, || cargo(&mut work));
     let mut place = match boarded {
         Ok(mut place) if place.stake() == Stake::Leader => {
             return match place.lead(|flight| begin(&mut work, flight)) {
@@ -319,14 +319,16 @@ where
         Ok(place) => place,
         Err(error) => {
             // What went wrong is told; a destructor has nothing to add.
+            let key = key.take();
             quietly(|| drop(key));
             quietly(|| drop(work));
             return Started::Landed(Landed(Err(error)));
         }
     };
+    let key = key.take();
     Started::Flying(match key {
         // The flight before ours is just being dropped, on another thread. Rare enough for some boxes.
-        Some(key) if place.stake() == Stake::Bystander => {
+        Some(_) if place.stake() == Stake::Bystander => {
             let (work, asks) = apart(work);
             let miss = Miss { reducer, site, hash, key, same, value: PhantomData };
             start_later(miss, place, work, asks)
@@ -351,8 +353,7 @@ where
     K: Send + Sync + 'static,
     S: Same<K> + Send + Sync + 'static,
 {
-    let Miss { reducer, site, hash, key, same, .. } = miss;
-    let mut key = Some(key);
+    let Miss { reducer, site, hash, mut key, same, .. } = miss;
     let call = Box::pin(async move {
         let flight = loop {
             if place.stake() == Stake::Follower {
@@ -531,7 +532,7 @@ where
         Some(outcome) => LookupBlocking::Hit(outcome.unwrap_or_else(|error| error.raise())),
         None => {
             let (key, same) = key.into_owned();
-            let miss = Miss { reducer, site, hash, key, same, value: PhantomData };
+            let miss = Miss { reducer, site, hash, key: Some(key), same, value: PhantomData };
             LookupBlocking::Miss(MissBlocking(miss))
         }
     }
@@ -550,6 +551,7 @@ where
     W: FnOnce() -> V,
 {
     let Miss { reducer, site, hash, key, same, .. } = miss.0;
+    let key = key.expect("nobody has had it");
     match lead_or_follow(reducer, hash, site.0, key, &same, |_| work()) {
         Ok(reduced) => reduced.value,
         Err(error) => error.raise(),

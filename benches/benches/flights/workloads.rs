@@ -572,7 +572,9 @@ pub(crate) fn attribute(title: &str, calls: u64) -> Contest {
     Contest::new(title)
         .calls(calls)
         .with("`reduce_with(u64, ..)`", move || {
-            (0..calls).for_each(|key| drop(black_box(drive(a.reduce_with(key, || work(key, 0))))));
+            // The attribute's work is an async body, so this is as well.
+            let call = |key| a.reduce_with(key, move || async move { work(key, 0).await });
+            (0..calls).for_each(|key| drop(black_box(drive(call(key)))));
         })
         .with("`#[reduceable]` `(key: u64)`", each(|key| drop(black_box(drive(of_number(key))))))
         .with(
@@ -585,7 +587,9 @@ pub(crate) fn attribute(title: &str, calls: u64) -> Contest {
         })
         .with("`reduce_by_ref(&str, ..)`", move || {
             for name in &*names {
-                black_box(drive(c.reduce_by_ref(&**name, work(name.len() as u64, 0))));
+                let length = name.len() as u64;
+                let body = async move { work(length, 0).await };
+                black_box(drive(c.reduce_by_ref(&**name, body)));
             }
         })
         .with("`#[reduceable]` `(name: &str)`", move || {

@@ -28,7 +28,9 @@ use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll};
 
-use super::{Core, Hold, Hull, Hulled, Kind, Outcome, Row, Rows, Site, Tail, quietly, step};
+use super::{
+    Core, Hold, Hull, Hulled, Kind, Outcome, Row, Rows, Site, Tail, id, is_same, quietly, step,
+};
 use crate::key::Same;
 use crate::sync::UnsafeCell;
 
@@ -154,7 +156,7 @@ where
     const KIT: Kit = Kit {
         whole: Layout::new::<Self>(),
         work: Layout::new::<F>(),
-        id: TypeId::of::<F>,
+        id: id::<F>,
         kind: Kind::of::<K, V>(),
         berth: offset_of!(Self, berth),
         hull: hull::<K, V, S>,
@@ -367,19 +369,23 @@ pub(crate) struct Room<'a> {
 }
 
 impl Room<'_> {
+    /// With what `build` makes.
+    ///
     /// # Panics
     /// If it is for another work.
+    //
+    // Built when all else is done, and so where it is to lie.
     #[inline]
-    pub(crate) fn fill<F: 'static>(self, work: F) {
-        self.expect(TypeId::of::<F>());
+    pub(crate) fn fill<F: 'static>(self, build: impl FnOnce() -> F) {
+        self.expect(id::<F>);
         // SAFETY: whoever makes a room has it for one such work.
-        unsafe { self.at.cast::<F>().write(work) };
+        unsafe { self.at.cast::<F>().write(build()) };
         self.is_full.set(true);
     }
 
     // Apart, for it does not know the work.
-    fn expect(&self, id: TypeId) {
-        assert_eq!((self.id)(), id, "it has room for another work");
+    fn expect(&self, id: fn() -> TypeId) {
+        assert!(is_same(self.id, id), "it has room for another work");
     }
 }
 

@@ -168,17 +168,17 @@ pub(crate) struct Kind {
 impl Kind {
     #[inline(always)]
     pub(crate) const fn of<K: 'static, V: 'static>() -> Self {
-        Self { key: TypeId::of::<K>, value: TypeId::of::<V> }
+        Self { key: id::<K>, value: id::<V> }
     }
 
     #[inline(always)]
     pub(crate) fn has_keys<K: 'static>(self) -> bool {
-        is_same(self.key, TypeId::of::<K>)
+        is_same(self.key, id::<K>)
     }
 
     #[inline(always)]
     fn has_values<V: 'static>(self) -> bool {
-        is_same(self.value, TypeId::of::<V>)
+        is_same(self.value, id::<V>)
     }
 }
 
@@ -187,6 +187,12 @@ impl PartialEq for Kind {
     fn eq(&self, other: &Self) -> bool {
         is_same(self.key, other.key) && is_same(self.value, other.value)
     }
+}
+
+/// What a type is. Not inlined: then there is one of it in a crate, as a rule.
+#[inline(never)]
+fn id<T: 'static>() -> TypeId {
+    TypeId::of::<T>()
 }
 
 /// Whether both say the same.

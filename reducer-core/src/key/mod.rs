@@ -32,7 +32,7 @@ pub trait Key {
 }
 
 /// Equality of owned keys, as a value: so that it can be a function pointer where no trait is at hand.
-pub trait Same<K>: 'static {
+pub trait Same<K>: Copy + 'static {
     /// Whether `a` and `b` are one key.
     fn same(&self, a: &K, b: &K) -> bool;
 

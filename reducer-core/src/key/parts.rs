@@ -85,6 +85,14 @@ fn is_plain<O: 'static>() -> bool {
 #[derive(Debug)]
 pub struct SamePart<O>(fn(&O, &O) -> bool);
 
+impl<O> Clone for SamePart<O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<O> Copy for SamePart<O> {}
+
 impl<O: 'static> Same<O> for SamePart<O> {
     fn same(&self, a: &O, b: &O) -> bool {
         (self.0)(a, b)

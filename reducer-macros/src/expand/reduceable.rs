@@ -57,7 +57,7 @@ impl Expansion<'_> {
     // Output:  async fn user(id: u64, tag: &str) -> Result<User, Error> {
     //              let reducer = support::global();
     //              let flight = {
-    //                  let found;
+    //                  let mut found;
     //                  {
     //                      let site = support::site(&|| {});
     //                      let key = (support::probe(&id).part(), support::probe(&tag).part());
@@ -65,7 +65,7 @@ impl Expansion<'_> {
     //                  }
     //                  match found {
     //                      Hit(flight) => flight,
-    //                      Miss(miss) => {
+    //                      Miss(ref mut miss) => {
     //                          let kept1 = support::capture(tag);
     //                          match support::start::<Result<User, Error>, ..>(miss, async move {
     //                              if false { return never::<Result<..>>(); }
@@ -146,11 +146,11 @@ impl Expansion<'_> {
             #reducer
             #terms
             let flight = {
-                let found;
+                let mut found;
                 { #lookup }
                 match found {
                     #s::Lookup::Hit(flight) => flight,
-                    #s::Lookup::Miss(miss) => {
+                    #s::Lookup::Miss(ref mut miss) => {
                         #meter
                         #copies
                         match #start {

@@ -10,7 +10,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use crate::error::ReduceError;
 use crate::flight::{
-    Cargo, Hold, HoldsRows, Link, Outcome, Place, Site, Stake, Waiting, quietly, within, wreck,
+    Cargo, Hold, HoldsRows, Link, Named, Open, Outcome, Place, Site, Stake, Waiting, quietly,
+    within, wreck,
 };
 use crate::key::{ByEq, Key, Same};
 use crate::reducer::{Reduced, Reducer, Role};
@@ -89,7 +90,7 @@ impl Reducer {
         V: Clone + Send + Sync + 'static,
     {
         let hash = self.registry.hash_with(|hasher| key.hash(hasher));
-        lead_or_follow(self, hash, site_of(&work), key, &ByEq, |_| work())
+        by_hand(self, hash, key, work)
     }
 
     /// Makes a function of one argument (a tuple for more) into one whose calls share, among threads.
@@ -115,7 +116,8 @@ impl Reducer {
         let (reducer, site) = (self.clone(), Site::next_wrap::<F>());
         move |arg: A| {
             let hash = reducer.registry.hash_with(|hasher| arg.hash(hasher));
-            match lead_or_follow(&reducer, hash, site, arg, &ByEq, |arg| f(arg.clone())) {
+            let work = |arg: &A| f(arg.clone());
+            match lead_or_follow::<_, _, _, Open<F>>(&reducer, hash, site, arg, &ByEq, work) {
                 Ok(reduced) => reduced.value,
                 Err(error) => error.raise(),
             }
@@ -123,13 +125,24 @@ impl Reducer {
     }
 }
 
-/// Of work whose type has no name in the source.
-fn site_of<T>(_: &T) -> Site {
-    Site::open::<T>()
+/// With work whose type has no name in the source.
+fn by_hand<K, V, W>(
+    reducer: &Reducer,
+    hash: u32,
+    key: K,
+    work: W,
+) -> Result<Reduced<V>, ReduceError>
+where
+    K: Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    W: FnOnce() -> V,
+{
+    let site = Site::of::<Open<W>>();
+    lead_or_follow::<_, _, _, Open<W>>(reducer, hash, site, key, &ByEq, |_| work())
 }
 
-/// Follows the flight of `key`, or leads one by running `work` here.
-pub(crate) fn lead_or_follow<K, S, V>(
+/// Follows the flight of `key`, or leads one, of the site that `N` says, by running `work` here.
+pub(crate) fn lead_or_follow<K, S, V, N>(
     reducer: &Reducer,
     hash: u32,
     site: Site,
@@ -141,10 +154,11 @@ where
     K: Send + Sync + 'static,
     S: Same<K>,
     V: Clone + Send + Sync + 'static,
+    N: Named,
 {
     let Reducer { registry, options } = reducer;
     // There is no future to poll.
-    let cargo = Cargo::<K, V, S>::later::<Pending<V>>;
+    let cargo = Cargo::<K, V, S>::later::<Pending<V>, N>;
     let mut key = Some(key);
     loop {
         match registry.admit(options, hash, site, &mut key, same, cargo) {

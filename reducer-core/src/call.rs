@@ -11,7 +11,9 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::error::ReduceError;
-use crate::flight::{Cargo, Hold, HoldsRows, Led, Place, Ready, Site, Stake, Waiting, quietly};
+use crate::flight::{
+    Cargo, Hold, HoldsRows, Led, Open, Place, Ready, Site, Stake, Waiting, quietly,
+};
 use crate::key::{ByEq, Key, Owned, Same};
 use crate::reducer::{Reduced, Reducer, Role};
 use crate::registry::{Admission, Options};
@@ -19,6 +21,9 @@ use crate::registry::{Admission, Options};
 /// What a leader brings. It alone knows the type of the work: all around it is compiled once for a key and a
 /// value type, not once for every function.
 pub(crate) trait Work<K, V, S> {
+    /// The site of its flight, and of those that it may follow.
+    fn site(&self) -> Site;
+
     /// The work, or a place for it. Not called twice.
     fn cargo(&mut self) -> Cargo<'_, K, V, S>;
 
@@ -34,6 +39,11 @@ where
     S: Same<K>,
     F: Future<Output: Send + Sync + 'static> + Send + 'static,
 {
+    #[inline(always)]
+    fn site(&self) -> Site {
+        Site::of::<Open<F>>()
+    }
+
     #[inline(always)]
     fn cargo(&mut self) -> Cargo<'_, K, F::Output, S> {
         Ready::cargo(self)
@@ -52,8 +62,13 @@ where
     F: Future<Output = V> + Send + 'static,
 {
     #[inline(always)]
+    fn site(&self) -> Site {
+        Site::of::<Open<F>>()
+    }
+
+    #[inline(always)]
     fn cargo(&mut self) -> Cargo<'_, K, V, S> {
-        Cargo::later::<F>()
+        Cargo::later::<F, Open<F>>()
     }
 
     #[inline(always)]
@@ -63,8 +78,8 @@ where
     }
 }
 
-/// The work is a function's, applied to the key.
-pub(crate) struct Apply<W>(pub(crate) Arc<W>);
+/// The work is a function's, applied to the key. It was wrapped, and that is its site.
+pub(crate) struct Apply<W>(pub(crate) Arc<W>, pub(crate) Site);
 
 impl<K, V, S, W, F> Work<K, V, S> for Apply<W>
 where
@@ -74,8 +89,12 @@ where
     W: Fn(K) -> F,
     F: Future<Output = V> + Send + 'static,
 {
+    fn site(&self) -> Site {
+        self.1
+    }
+
     fn cargo(&mut self) -> Cargo<'_, K, V, S> {
-        Cargo::later::<F>()
+        Cargo::later::<F, Open<W>>()
     }
 
     fn begin(&mut self, flight: &Hold) {
@@ -99,7 +118,6 @@ enum Wanted<P, K, S> {
 #[inline(always)]
 fn board<R, P, W, V>(
     holder: &R,
-    site: Site,
     wanted: &mut Option<Wanted<P, P::Owned, P::Same>>,
     work: &mut W,
 ) -> Result<Place<R, V>, ReduceError>
@@ -110,6 +128,7 @@ where
     W: Work<P::Owned, V, P::Same>,
 {
     let Reducer { registry, options } = holder.borrow();
+    let site = work.site();
     let (hash, key) = match wanted.take().expect("kept until there is a stake") {
         Wanted::Asked(key) => {
             check_runtime(options)?;
@@ -206,7 +225,7 @@ pin_project! {
         R: HoldsRows,
     {
         // Not polled yet.
-        Asked { reducer: R, site: Site, key: Option<P>, work: W },
+        Asked { reducer: R, key: Option<P>, work: W },
         Aboard {
             #[pin]
             waiting: Waiting<R, V>,
@@ -220,7 +239,6 @@ pin_project! {
 /// What a call needs to begin once more, when a flight has ended that is in the way. Rare enough for boxes.
 pub(crate) struct Standing<R: HoldsRows, P, K, S, W, V> {
     reducer: R,
-    site: Site,
     wanted: Option<Wanted<P, K, S>>,
     work: W,
     waiting: Pin<Box<Waiting<R, V>>>,
@@ -232,8 +250,8 @@ where
     P: Key,
 {
     #[inline(always)]
-    pub(crate) fn new(reducer: R, site: Site, key: P, work: W) -> Self {
-        Self::Asked { reducer, site, key: Some(key), work }
+    pub(crate) fn new(reducer: R, key: P, work: W) -> Self {
+        Self::Asked { reducer, key: Some(key), work }
     }
 }
 
@@ -248,9 +266,9 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let TryCallProjection::Asked { reducer, site, key, work } = self.as_mut().project() {
+        if let TryCallProjection::Asked { reducer, key, work } = self.as_mut().project() {
             let mut wanted = Some(Wanted::Asked(key.take().expect(READY)));
-            match board(reducer, *site, &mut wanted, work) {
+            match board(reducer, &mut wanted, work) {
                 // For most calls this is the only poll.
                 Ok(mut place) if place.stake() == Stake::Leader => {
                     let led = place.lead(|flight| work.begin(flight));
@@ -297,9 +315,9 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Result<Reduced<V>, ReduceError>> {
         while let TryCallProjection::StandsBy { standing } = self.as_mut().project() {
-            let Standing { reducer, site, wanted, work, waiting } = &mut **standing;
+            let Standing { reducer, wanted, work, waiting } = &mut **standing;
             ready!(waiting.as_mut().poll_ended(cx));
-            match board(reducer, *site, wanted, work) {
+            match board(reducer, wanted, work) {
                 Ok(mut place) if place.stake() == Stake::Leader => {
                     let led = place.lead(|flight| work.begin(flight));
                     return self.led(led, &mut place, cx);
@@ -360,11 +378,10 @@ where
         place: &mut Place<R, V>,
         wanted: Option<Wanted<P, P::Owned, P::Same>>,
     ) {
-        if let TryCallParts::Asked { reducer, site, work, .. } =
-            self.as_mut().project_replace(Self::Done)
+        if let TryCallParts::Asked { reducer, work, .. } = self.as_mut().project_replace(Self::Done)
         {
             let waiting = Box::pin(Waiting::of(place));
-            let standing = Box::new(Standing { reducer, site, wanted, work, waiting });
+            let standing = Box::new(Standing { reducer, wanted, work, waiting });
             self.set(Self::StandsBy { standing });
         }
     }
@@ -437,7 +454,7 @@ where
     A: Hash + Eq + Send + Sync + 'static,
 {
     pub(crate) fn new(reducer: Reducer, site: Site, f: Arc<F>, arg: A) -> Self {
-        Self { call: Call(TryCall::new(reducer, site, Owned(arg), Apply(f))) }
+        Self { call: Call(TryCall::new(reducer, Owned(arg), Apply(f, site))) }
     }
 }
 

@@ -21,7 +21,9 @@ pub use crate::batch::{
 use crate::blocking::{follow_found, lead_or_follow};
 use crate::call::{READY, board_owned, check_runtime};
 use crate::error::ReduceError;
-use crate::flight::{self, Cargo, Hold, Led, Outcome, Place, Room, Stake, Waiting, quietly};
+use crate::flight::{
+    self, Cargo, Function, Hold, Led, Outcome, Place, Room, Stake, Waiting, quietly,
+};
 pub use crate::key::parts::{
     ByPtr, Fail, Output, capture, capture_option, no_part, probe, self_part, static_part,
 };
@@ -36,7 +38,7 @@ pub struct Site(flight::Site);
 /// `marker` is a closure that captures nothing, made in the function: its type knows every generic around.
 #[must_use]
 pub fn site<C: 'static>(_marker: &C) -> Site {
-    Site(flight::Site::of::<C>())
+    Site(flight::Site::of::<Function<C>>())
 }
 
 /// The reducer of functions that name none.
@@ -180,14 +182,19 @@ fn value_or<V>(outcome: Outcome<V>, fail: fn(ReduceError) -> V) -> V {
 /// Leads with `work`, which is polled for the first time, unless somebody has come to lead meanwhile: then `work` is
 /// dropped. A flight that comes of it is to be awaited at once.
 #[inline]
-pub fn start<'r, V, K, S, F>(miss: &mut Miss<'r, V, K, S>, work: F) -> Started<'r, V>
+pub fn start<'r, V, K, S, F, C>(
+    miss: &mut Miss<'r, V, K, S>,
+    _marker: &C,
+    work: F,
+) -> Started<'r, V>
 where
     V: Output,
     K: Send + Sync + 'static,
     S: Same<K> + Send + Sync + 'static,
     F: Future<Output = V> + Send + 'static,
+    C: 'static,
 {
-    Cargo::send(work, start_any, miss)
+    Cargo::send::<F, Function<C>, _, _>(work, start_any, miss)
 }
 
 /// The key of a flight, for its own work. A hold like any other, which goes with the work.
@@ -229,16 +236,21 @@ impl<K> fmt::Debug for FlightKey<K> {
 
 /// As [`start`], with work that borrows from the flight's key, and so is built when there is one.
 #[inline]
-pub fn start_lent<'r, V, K, S, F, B>(miss: &mut Miss<'r, V, K, S>, build: B) -> Started<'r, V>
+pub fn start_lent<'r, V, K, S, F, B, C>(
+    miss: &mut Miss<'r, V, K, S>,
+    _marker: &C,
+    build: B,
+) -> Started<'r, V>
 where
     V: Output,
     K: Send + Sync + 'static,
     S: Same<K> + Send + Sync + 'static,
     F: Future<Output = V> + Send + 'static,
     B: FnOnce(FlightKey<K>) -> F,
+    C: 'static,
 {
     let mut build = Some(build);
-    let started = start_built(miss, Cargo::later::<F>, &mut |room, lender| {
+    let started = start_built(miss, Cargo::later::<F, Function<C>>, &mut |room, lender| {
         // Nothing is begun twice.
         if let Some(build) = build.take() {
             room.fill(|| build(FlightKey::new(lender)));
@@ -543,16 +555,17 @@ where
 pub struct MissBlocking<'r, V, K, S>(Miss<'r, V, K, S>);
 
 /// Leads by running `work` here, unless somebody has come to lead meanwhile.
-pub fn run<V, K, S, W>(miss: MissBlocking<'_, V, K, S>, work: W) -> V
+pub fn run<V, K, S, W, C>(miss: MissBlocking<'_, V, K, S>, _marker: &C, work: W) -> V
 where
     V: Output,
     K: Send + Sync + 'static,
     S: Same<K>,
     W: FnOnce() -> V,
+    C: 'static,
 {
     let Miss { reducer, site, hash, key, same, .. } = miss.0;
     let key = key.expect("nobody has had it");
-    match lead_or_follow(reducer, hash, site.0, key, &same, |_| work()) {
+    match lead_or_follow::<_, _, _, Function<C>>(reducer, hash, site.0, key, &same, |_| work()) {
         Ok(reduced) => reduced.value,
         Err(error) => error.raise(),
     }

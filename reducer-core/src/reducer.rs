@@ -200,7 +200,7 @@ impl Reducer {
         Q: Hash + Eq + ToOwned<Owned: Hash + Eq + Send + Sync + 'static> + ?Sized,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        Call(TryCall::new(self, Site::open::<F>(), ByRef(key), Ready::new(work)))
+        Call(TryCall::new(self, ByRef(key), Ready::new(work)))
     }
 
     /// With work of an `F`.
@@ -209,7 +209,7 @@ impl Reducer {
         K: Hash + Eq + Send + Sync + 'static,
         W: Work<K, V, ByEq>,
     {
-        TryCall::new(self, Site::open::<F>(), Owned(key), work)
+        TryCall::new(self, Owned(key), work)
     }
 
     /// Makes an async function of one argument (a tuple for more) into one whose calls share: the same as

@@ -162,7 +162,7 @@ where
         tail: Option<Tail>,
     ) -> Option<(Hold, Row)> {
         let cargo = self.cargo.take()?;
-        Some(cargo().launch(hash, site, tail, self.key.take()?))
+        Some(cargo().launch(hash, site.wrap(), tail, self.key.take()?))
     }
 }
 
@@ -283,7 +283,7 @@ impl Registry {
             };
         }
         let key = key.take().expect("kept until there is a stake");
-        let launched = cargo().launch(hash, site, self.tail(options, hash), key);
+        let launched = cargo().launch(hash, site.wrap(), self.tail(options, hash), key);
         self.enter(options, rows, launched, site)
     }
 

@@ -29,7 +29,8 @@ use std::ptr;
 use std::task::{Context, Poll};
 
 use super::{
-    Core, Hold, Hull, Hulled, Kind, Outcome, Row, Rows, Site, Tail, id, is_same, quietly, step,
+    Core, Hold, Hull, Hulled, Kind, Named, Open, Outcome, Row, Rows, SiteId, Tail, id, is_same,
+    quietly, step,
 };
 use crate::key::Same;
 use crate::sync::UnsafeCell;
@@ -76,6 +77,8 @@ pub(super) struct Kit {
     id: fn() -> TypeId,
     /// What key and value are.
     pub(super) kind: Kind,
+    /// Which function the flight is of, as a `Site` has it.
+    pub(super) site: fn() -> SiteId,
     /// Where the berth begins, in bytes from where the hull does.
     berth: usize,
     /// The hull of a flight.
@@ -145,20 +148,25 @@ union Berth<V, F> {
     _outcome: ManuallyDrop<Outcome<V>>,
 }
 
+/// A flight of such types, of the site `N`.
+struct Of<K, V, S, F, N: ?Sized>(PhantomData<(Whole<K, V, S, F>, N)>);
+
 // A flight is sent and shared, and its work is sent: `Hold` relies on the bounds.
-impl<K, V, S, F> Whole<K, V, S, F>
+impl<K, V, S, F, N> Of<K, V, S, F, N>
 where
     K: Send + Sync + 'static,
     V: Send + Sync + 'static,
     S: Same<K>,
     F: Future<Output = V> + Send + 'static,
+    N: Named,
 {
     const KIT: Kit = Kit {
-        whole: Layout::new::<Self>(),
+        whole: Layout::new::<Whole<K, V, S, F>>(),
         work: Layout::new::<F>(),
         id: id::<F>,
         kind: Kind::of::<K, V>(),
-        berth: offset_of!(Self, berth),
+        site: N::id,
+        berth: offset_of!(Whole<K, V, S, F>, berth),
         hull: hull::<K, V, S>,
         drop_key: if mem::needs_drop::<K>() { Some(drop_key::<K>) } else { None },
         step: step::<V>,
@@ -230,12 +238,13 @@ where
     /// # Safety
     /// `work` is null, or what is there is the cargo's from now on, to be moved or dropped there as long as the cargo lives.
     #[inline(always)]
-    unsafe fn of<F>(work: *mut F) -> Self
+    unsafe fn of<F, N>(work: *mut F) -> Self
     where
         F: Future<Output = V> + Send + 'static,
+        N: Named,
     {
         Self {
-            kit: &Whole::<K, V, S, F>::KIT,
+            kit: &Of::<K, V, S, F, N>::KIT,
             work: work.cast(),
             boxed: false,
             from: PhantomData,
@@ -245,27 +254,33 @@ where
 
     /// Gives `work` to `act`, which takes `with` along. No closure: it would be compiled for each work.
     #[inline]
-    pub(crate) fn send<F, T, U>(work: F, act: for<'b> fn(T, Cargo<'b, K, V, S>) -> U, with: T) -> U
+    pub(crate) fn send<F, N, T, U>(
+        work: F,
+        act: for<'b> fn(T, Cargo<'b, K, V, S>) -> U,
+        with: T,
+    ) -> U
     where
         F: Future<Output = V> + Send + 'static,
+        N: Named,
     {
         let mut work = ManuallyDrop::new(work);
         // SAFETY: nobody but the cargo has it from here on.
-        act(with, unsafe { Cargo::of((&raw mut work).cast::<F>()) })
+        act(with, unsafe { Cargo::of::<F, N>((&raw mut work).cast()) })
     }
 
     /// No work yet: it will be an `F`.
-    pub(crate) fn later<F>() -> Self
+    pub(crate) fn later<F, N>() -> Self
     where
         F: Future<Output = V> + Send + 'static,
+        N: Named,
     {
         // SAFETY: null.
-        unsafe { Self::of::<F>(ptr::null_mut()) }
+        unsafe { Self::of::<F, N>(ptr::null_mut()) }
     }
 
     /// A flight whose leader is in the seat, with the work aboard, or to board yet; and its row. Runs no user code.
     #[inline(always)]
-    pub(crate) fn launch(self, hash: u32, site: Site, tail: Option<Tail>, key: K) -> (Hold, Row) {
+    pub(crate) fn launch(self, hash: u32, wrap: u32, tail: Option<Tail>, key: K) -> (Hold, Row) {
         let kit = self.kit;
         // First the memory: what is made after that is made where it stays.
         let flight = allocate(kit.layout(tail.is_some()));
@@ -273,7 +288,7 @@ where
         // core.
         unsafe {
             let aboard = if self.work.is_null() { Aboard::Nothing } else { Aboard::Work };
-            let core = Core::new(hash, site, kit, aboard, tail.is_some());
+            let core = Core::new(hash, wrap, kit, aboard, tail.is_some());
             flight.cast::<Hull<K, V, S>>().write(Hull::new(core, key));
             self.unload(flight.byte_add(kit.berth));
             if let Some(tail) = tail {
@@ -410,7 +425,7 @@ impl<F: Future> Ready<F> {
         let is_here = mem::take(&mut self.is_here);
         assert!(is_here, "no flight is begun twice");
         // SAFETY: it was here.
-        unsafe { Cargo::of(self.work.as_mut_ptr()) }
+        unsafe { Cargo::of::<F, Open<F>>(self.work.as_mut_ptr()) }
     }
 }
 

@@ -83,7 +83,7 @@ pub(crate) type Outcome<V> = Result<V, ReduceError>;
 /// Which function a flight belongs to. Flights of different sites never meet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Site {
-    /// What it is. A pointer, and not what it points to, for every flight has one.
+    /// What it is. Of a flight its kit knows that.
     id: fn() -> SiteId,
     /// Of one `wrap`, its number; 0 of anything else.
     wrap: u32,
@@ -93,27 +93,33 @@ pub(crate) struct Site {
 /// what was to be run, for people.
 type SiteId = (Option<TypeId>, &'static str);
 
+/// A type that says what a site is.
+pub(crate) trait Named {
+    fn id() -> SiteId;
+}
+
+/// Any call by hand: with work of an `F`, this one.
+pub(crate) struct Open<F: ?Sized>(PhantomData<fn(&F)>);
+
+impl<F: ?Sized> Named for Open<F> {
+    fn id() -> SiteId {
+        (None, type_name::<F>())
+    }
+}
+
+/// The function under the attribute, or one instantiation of it, that the type `C` stands for.
+pub(crate) struct Function<C>(PhantomData<fn() -> C>);
+
+impl<C: 'static> Named for Function<C> {
+    fn id() -> SiteId {
+        (Some(TypeId::of::<C>()), type_name::<C>())
+    }
+}
+
 impl Site {
-    /// For who keeps the two apart, in less room.
     #[inline(always)]
-    fn parts(self) -> (fn() -> SiteId, u32) {
-        (self.id, self.wrap)
-    }
-
-    #[inline(always)]
-    fn of_parts(id: fn() -> SiteId, wrap: u32) -> Self {
-        Self { id, wrap }
-    }
-
-    /// Any call by hand: with work of an `F`, this one.
-    pub(crate) fn open<F: ?Sized>() -> Self {
-        Self { id: || (None, type_name::<F>()), wrap: 0 }
-    }
-
-    /// The function under the attribute, or one instantiation of it, that the type `C` stands for.
-    #[inline(always)]
-    pub(crate) fn of<C: 'static>() -> Self {
-        Self { id: id_of::<C>, wrap: 0 }
+    pub(crate) fn of<N: Named>() -> Self {
+        Self { id: N::id, wrap: 0 }
     }
 
     /// Of one more `wrap` of an `F`.
@@ -121,7 +127,13 @@ impl Site {
         static WRAPS: AtomicU64 = AtomicU64::new(1);
         // Relaxed: only that no two are equal matters.
         let wrap = u32::try_from(WRAPS.fetch_add(1, Ordering::Relaxed));
-        Self { wrap: wrap.expect("no program wraps four billion functions"), ..Self::open::<F>() }
+        let wrap = wrap.expect("no program wraps four billion functions");
+        Self { id: Open::<F>::id, wrap }
+    }
+
+    #[inline(always)]
+    pub(crate) fn wrap(self) -> u32 {
+        self.wrap
     }
 
     /// The path of the function, or of that which made the work.
@@ -132,10 +144,6 @@ impl Site {
     fn is_function(self) -> bool {
         (self.id)().0.is_some()
     }
-}
-
-fn id_of<C: 'static>() -> SiteId {
-    (Some(TypeId::of::<C>()), type_name::<C>())
 }
 
 /// The path of the function that a type is made in. The marker is a closure in its function, whose own body may be

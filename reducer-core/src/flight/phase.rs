@@ -19,7 +19,7 @@ use super::row::Next;
 use super::trace::FlightSpan;
 use super::waiters::{Side, Waiter, Waiters};
 use super::word::{Left, Word};
-use super::{Hold, Rows, Site, SiteId, quietly, ring};
+use super::{Hold, Rows, Site, quietly, ring};
 use crate::sync::{Mutex, MutexGuard};
 
 /// How many wake-ups a shared flight may spend on callers that then find nothing to do, before it moves
@@ -42,9 +42,8 @@ pub(crate) struct Core {
     pub(super) next: Next,
     pub(super) kit: &'static Kit,
     pub(crate) hash: u32,
-    // A `Site`, without its padding.
+    // With what the kit says, the site.
     wrap: u32,
-    site: fn() -> SiteId,
     pub(super) word: Word,
     state: Mutex<State>,
     pub(super) aboard: Seated<Aboard>,
@@ -129,12 +128,11 @@ impl Core {
     #[inline(always)]
     pub(super) fn new(
         hash: u32,
-        site: Site,
+        wrap: u32,
         kit: &'static Kit,
         aboard: Aboard,
         has_tail: bool,
     ) -> Self {
-        let (id, wrap) = site.parts();
         let state = State {
             waiters: Waiters::new(),
             span: FlightSpan::default(),
@@ -147,7 +145,6 @@ impl Core {
             kit,
             hash,
             wrap,
-            site: id,
             word: Word::new(),
             state: Mutex::new(state),
             aboard: Seated::new(aboard),
@@ -184,7 +181,7 @@ impl Core {
 
     #[inline(always)]
     pub(crate) fn site(&self) -> Site {
-        Site::of_parts(self.site, self.wrap)
+        Site { id: self.kit.site, wrap: self.wrap }
     }
 
     pub(crate) fn is_flying(&self) -> bool {
@@ -552,7 +549,7 @@ mod tests {
 
     use super::{Left, RENT, Waiter};
     use crate::flight::waiters::Side;
-    use crate::flight::{Cargo, Site};
+    use crate::flight::{Cargo, Open};
     use crate::key::ByEq;
 
     /// Who waits for a flight to end has nothing to do with its task, and a lone leader has not equipped it for one.
@@ -561,8 +558,8 @@ mod tests {
         let runtime =
             tokio::runtime::Builder::new_current_thread().build().expect("it can be built");
         let _entered = runtime.enter();
-        let cargo = Cargo::<(), (), ByEq>::later::<Pending<()>>();
-        let (flight, _row) = cargo.launch(0, Site::open::<()>(), None, ());
+        let cargo = Cargo::<(), (), ByEq>::later::<Pending<()>, Open<()>>();
+        let (flight, _row) = cargo.launch(0, 0, None, ());
         let core = flight.core();
         assert!(core.lock().note_runtime(false, || unreachable!("it may not move")));
         assert!(core.word.leave_seat().is_ok() && core.word.notify());

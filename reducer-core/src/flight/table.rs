@@ -84,12 +84,11 @@ mod tests {
     use std::future::Pending;
 
     use super::{SMALL, Table};
-    use crate::flight::{Cargo, Hold, Row, Site, same};
+    use crate::flight::{Cargo, Hold, Open, Row, same};
     use crate::key::ByEq;
 
     fn flight(hash: u32) -> (Hold, Row) {
-        let site = Site::open::<()>();
-        Cargo::<(), (), ByEq>::later::<Pending<()>>().launch(hash, site, None, ())
+        Cargo::<(), (), ByEq>::later::<Pending<()>, Open<()>>().launch(hash, 0, None, ())
     }
 
     /// Spreads numbers as a hash does.

@@ -57,9 +57,10 @@ impl Expansion<'_> {
     // Output:  async fn user(id: u64, tag: &str) -> Result<User, Error> {
     //              let reducer = support::global();
     //              let flight = {
+    //                  let marker = || {};
     //                  let mut found;
     //                  {
-    //                      let site = support::site(&|| {});
+    //                      let site = support::site(&marker);
     //                      let key = (support::probe(&id).part(), support::probe(&tag).part());
     //                      found = support::lookup::<Result<User, Error>, ..>(reducer, site, key);
     //                  }
@@ -67,7 +68,7 @@ impl Expansion<'_> {
     //                      Hit(flight) => flight,
     //                      Miss(ref mut miss) => {
     //                          let kept1 = support::capture(tag);
-    //                          match support::start::<Result<User, Error>, ..>(miss, async move {
+    //                          match support::start::<Result<User, Error>, ..>(miss, &marker, async move {
     //                              if false { return never::<Result<..>>(); }
     //                              let id = id;
     //                              let tag = kept1.get();
@@ -127,10 +128,12 @@ impl Expansion<'_> {
             }
         };
         let start = match lends {
-            false => self.call("start", 3, &quote_spanned!(self.output_span=> miss, #work)),
+            false => {
+                self.call("start", 4, &quote_spanned!(self.output_span=> miss, &marker, #work))
+            }
             true => {
                 let work = quote_spanned!(self.span=> move |key| #work);
-                self.call("start_lent", 4, &quote_spanned!(self.output_span=> miss, #work))
+                self.call("start_lent", 5, &quote_spanned!(self.output_span=> miss, &marker, #work))
             }
         };
         let terms = self.terms();
@@ -146,6 +149,7 @@ impl Expansion<'_> {
             #reducer
             #terms
             let flight = {
+                let marker = || {};
                 let mut found;
                 { #lookup }
                 match found {
@@ -171,7 +175,7 @@ impl Expansion<'_> {
     //              let reducer = support::global();
     //              return match { support::lookup_blocking::<Image, ..>(reducer, site, key) } {
     //                  Hit(outcome) => outcome,
-    //                  Miss(miss) => support::run::<Image, ..>(miss, move || -> Image {
+    //                  Miss(miss) => support::run::<Image, ..>(miss, &marker, move || -> Image {
     //                      let page = page;
     //                      let theme = theme;
     //                      { body }
@@ -189,9 +193,10 @@ impl Expansion<'_> {
         let bindings = args.iter().enumerate().map(|(index, arg)| self.bind(index, arg));
         let body = block(body, body_span);
         let work = quote_spanned!(self.span=> move || -> #output { #(#bindings)* #body });
-        let run = self.call("run", 3, &quote_spanned!(self.output_span=> miss, #work));
+        let run = self.call("run", 4, &quote_spanned!(self.output_span=> miss, &marker, #work));
         quote_spanned! {self.span=>
             #reducer
+            let marker = || {};
             let found;
             { #lookup }
             return match found {
@@ -285,7 +290,7 @@ impl Expansion<'_> {
         // if that panics rustc forgets the value, and with it the call's stake in a flight.
         let lookup = self.among_bindings(quote_spanned!(self.span=> found = #lookup;));
         quote_spanned! {self.span=>
-            let site = #s::site(&|| {});
+            let site = #s::site(&marker);
             #lookup
         }
     }

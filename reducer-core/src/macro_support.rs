@@ -93,19 +93,20 @@ where
     }
 }
 
-/// As [`lookup`], for a function whose arguments are its key and are moved. If they are numbers there is nothing to be
+/// As [`lookup`]. If the key is but numbers, and nobody minds when what else was moved is dropped, there is nothing to be
 /// spared: whether the call follows or leads is seen by `start`, with one look at the table.
 #[inline(always)]
 pub fn lookup_if_dear<V, P>(
     reducer: &Reducer,
     site: Site,
     key: P,
+    minds: bool,
 ) -> Lookup<'_, V, P::Owned, P::Same>
 where
     V: Output,
     P: Key,
 {
-    if !P::is_free() {
+    if minds || !P::is_free() {
         return lookup(reducer, site, key);
     }
     if let Err(error) = check_runtime(&reducer.options) {
@@ -114,6 +115,13 @@ where
     let hash = hash(reducer, &key);
     let (key, same) = key.into_owned();
     Lookup::Miss(Miss { reducer, site, hash, key: Some(key), same, value: PhantomData })
+}
+
+/// Whether dropping such an argument does anything.
+#[inline(always)]
+#[must_use]
+pub fn minds<T>(_: &T) -> bool {
+    std::mem::needs_drop::<T>()
 }
 
 /// A key with no flight to follow, a moment ago, or one that nobody has looked for. It stays where the look-up has put it.
@@ -210,9 +218,19 @@ enum Lender {
     Later(Arc<OnceLock<Hold>>),
 }
 
-impl<K> FlightKey<K> {
-    fn new(flight: Lender) -> Self {
-        Self { flight, key: PhantomData }
+/// The flight that work is built for, or is to be told.
+enum BuiltFor<'a> {
+    Flight(&'a Hold),
+    Later(&'a Arc<OnceLock<Hold>>),
+}
+
+impl BuiltFor<'_> {
+    fn key<K>(self) -> FlightKey<K> {
+        let flight = match self {
+            Self::Flight(flight) => Lender::Flight(flight.clone()),
+            Self::Later(flight) => Lender::Later(Arc::clone(flight)),
+        };
+        FlightKey { flight, key: PhantomData }
     }
 }
 
@@ -234,7 +252,33 @@ impl<K> fmt::Debug for FlightKey<K> {
     }
 }
 
-/// As [`start`], with work that borrows from the flight's key, and so is built when there is one.
+/// As [`start`], with work that takes copies of what was borrowed, and so is built by who leads.
+#[inline]
+pub fn start_built<'r, V, K, S, F, B, C>(
+    miss: &mut Miss<'r, V, K, S>,
+    _marker: &C,
+    build: B,
+) -> Started<'r, V>
+where
+    V: Output,
+    K: Send + Sync + 'static,
+    S: Same<K> + Send + Sync + 'static,
+    F: Future<Output = V> + Send + 'static,
+    B: FnOnce() -> F,
+    C: 'static,
+{
+    let mut build = Some(build);
+    let started = start_building(miss, Cargo::later::<F, Function<C>>, &mut |room, _| {
+        // Nothing is begun twice.
+        if let Some(build) = build.take() {
+            room.fill(build);
+        }
+    });
+    drop_unused(build, &started);
+    started
+}
+
+/// The same, with work that borrows from the flight's key as well.
 #[inline]
 pub fn start_lent<'r, V, K, S, F, B, C>(
     miss: &mut Miss<'r, V, K, S>,
@@ -250,36 +294,40 @@ where
     C: 'static,
 {
     let mut build = Some(build);
-    let started = start_built(miss, Cargo::later::<F, Function<C>>, &mut |room, lender| {
+    let started = start_building(miss, Cargo::later::<F, Function<C>>, &mut |room, flight| {
         // Nothing is begun twice.
         if let Some(build) = build.take() {
-            room.fill(|| build(FlightKey::new(lender)));
+            room.fill(|| build(flight.key()));
         }
     });
+    drop_unused(build, &started);
+    started
+}
+
+fn drop_unused<V, B>(build: Option<B>, started: &Started<'_, V>) {
     match started {
         // What went wrong is told; a destructor has nothing to add.
         Started::Landed(_) => quietly(|| drop(build)),
         // While the stake is still ours to give up: it may panic.
         Started::Flying(_) => drop(build),
     }
-    started
 }
 
 // What follows does not know the type of the work: there is one for every function in a program, and
 // each line that knows it is compiled for each.
 
-fn start_built<'r, V, K, S>(
+fn start_building<'r, V, K, S>(
     miss: &mut Miss<'r, V, K, S>,
     room: fn() -> Cargo<'static, K, V, S>,
-    build: &mut dyn FnMut(Room<'_>, Lender),
+    build: &mut dyn FnMut(Room<'_>, BuiltFor<'_>),
 ) -> Started<'r, V>
 where
     V: Output,
     K: Send + Sync + 'static,
     S: Same<K> + Send + Sync + 'static,
 {
-    let begin = |build: &mut &mut dyn FnMut(Room<'_>, Lender), flight: &Hold| {
-        flight.board(|room| build(room, Lender::Flight(flight.clone())));
+    let begin = |build: &mut &mut dyn FnMut(Room<'_>, BuiltFor<'_>), flight: &Hold| {
+        flight.board(|room| build(room, BuiltFor::Flight(flight)));
     };
     start_with(
         miss,
@@ -288,8 +336,7 @@ where
         begin,
         |build| {
             let flight = Arc::new(OnceLock::new());
-            let lender = Lender::Later(Arc::clone(&flight));
-            (room().built(|room| build(room, lender)), Some(flight))
+            (room().built(|room| build(room, BuiltFor::Later(&flight))), Some(flight))
         },
     )
 }

@@ -317,15 +317,16 @@ impl<K, V, S> Cargo<'_, K, V, S> {
         boxed
     }
 
-    /// The work that it is only the room for, built apart. `build` does not panic, or memory is lost.
+    /// The work that it is only the room for, built apart.
     ///
     /// # Panics
     /// If nothing was built.
     pub(crate) fn built(self, build: impl FnOnce(Room<'_>)) -> Cargo<'static, K, V, S> {
         let Self { kit, .. } = self;
-        let (work, is_full) = (allocate(kit.work), Cell::new(false));
-        build(Room { id: kit.id, at: work, is_full: &is_full });
-        assert!(is_full.get(), "there is nothing to be begun");
+        let mut room = Apart { kit, memory: allocate(kit.work), is_full: Cell::new(false) };
+        build(Room { id: kit.id, at: room.memory, is_full: &room.is_full });
+        assert!(room.is_full.get(), "there is nothing to be begun");
+        let work = mem::replace(&mut room.memory, ptr::null_mut());
         Cargo { kit, work, boxed: true, from: PhantomData, flight: PhantomData }
     }
 
@@ -354,6 +355,23 @@ impl<K, V, S> Cargo<'_, K, V, S> {
         if self.boxed && !self.work.is_null() {
             // SAFETY: `into_box` allocated it.
             unsafe { deallocate(self.work, self.kit.work) };
+        }
+    }
+}
+
+/// Room for work that is built apart. Given back if it stays empty.
+struct Apart {
+    kit: &'static Kit,
+    /// Null once another has it.
+    memory: *mut (),
+    is_full: Cell<bool>,
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        if !self.memory.is_null() {
+            // SAFETY: `built` allocated it, and nothing is in it, or what is there is leaked.
+            unsafe { deallocate(self.memory, self.kit.work) };
         }
     }
 }

@@ -113,10 +113,16 @@ impl Expansion<'_> {
         let body = block(body, body_span);
         let (meter, permit) = self.meter();
         let lends = (0..args.len()).any(|index| self.element(index).is_some());
-        // Arguments that are all in the key, and all moved, may be numbers, and then nobody minds who drops them when.
-        let in_key = (0..args.len()).all(|index| self.model.has_in_key(index));
-        let is_free = in_key && copies.is_empty() && meter.is_none();
-        let lookup = self.lookup(if is_free { "lookup_if_dear" } else { "lookup" });
+        // What is moved and not in the key; in the key it may be a number.
+        let moved = args
+            .iter()
+            .enumerate()
+            .filter(|(index, arg)| arg.hold == Hold::Move && !self.model.has_in_key(*index));
+        let minds = moved.map(|(_, arg)| self.minds(arg));
+        let lookup = match meter.is_none() {
+            true => self.lookup("lookup_if_dear", quote_spanned!(self.span=> , false #(| #minds)*)),
+            false => self.lookup("lookup", TokenStream::new()),
+        };
         let work = quote_spanned! {self.span=>
             async move {
                 if false {
@@ -127,14 +133,14 @@ impl Expansion<'_> {
                 #body
             }
         };
-        let start = match lends {
-            false => {
-                self.call("start", 4, &quote_spanned!(self.output_span=> miss, &marker, #work))
-            }
-            true => {
-                let work = quote_spanned!(self.span=> move |key| #work);
-                self.call("start_lent", 5, &quote_spanned!(self.output_span=> miss, &marker, #work))
-            }
+        let start = if lends {
+            let build = quote_spanned!(self.span=> move |key| { #copies #work });
+            self.call("start_lent", 5, &quote_spanned!(self.output_span=> miss, &marker, #build))
+        } else if !copies.is_empty() {
+            let build = quote_spanned!(self.span=> move || { #copies #work });
+            self.call("start_built", 5, &quote_spanned!(self.output_span=> miss, &marker, #build))
+        } else {
+            self.call("start", 4, &quote_spanned!(self.output_span=> miss, &marker, #work))
         };
         let terms = self.terms();
         let landed = quote_spanned!(self.output_span=> landed);
@@ -156,7 +162,6 @@ impl Expansion<'_> {
                     #s::Lookup::Hit(flight) => flight,
                     #s::Lookup::Miss(ref mut miss) => {
                         #meter
-                        #copies
                         match #start {
                             #s::Started::Landed(landed) => return #value,
                             #s::Started::Flying(flight) => flight,
@@ -189,7 +194,7 @@ impl Expansion<'_> {
         let Model { args, output, .. } = self.model;
         let s = self.support.at(self.span);
         let reducer = self.reducer();
-        let lookup = self.lookup("lookup_blocking");
+        let lookup = self.lookup("lookup_blocking", TokenStream::new());
         let bindings = args.iter().enumerate().map(|(index, arg)| self.bind(index, arg));
         let body = block(body, body_span);
         let work = quote_spanned!(self.span=> move || -> #output { #(#bindings)* #body });
@@ -282,10 +287,11 @@ impl Expansion<'_> {
     }
 
     /// The call that finds the flight or claims its place.
-    fn lookup(&self, verb: &str) -> TokenStream {
+    fn lookup(&self, verb: &str, more: TokenStream) -> TokenStream {
         let s = self.support.at(self.span);
         let key = self.key();
-        let lookup = self.call(verb, 1, &quote_spanned!(self.output_span=> reducer, site, #key));
+        let arguments = quote_spanned!(self.output_span=> reducer, site, #key #more);
+        let lookup = self.call(verb, 1, &arguments);
         // Assigned, and not the value of a block: what the key has made is dropped at the block's end, and
         // if that panics rustc forgets the value, and with it the call's stake in a flight.
         let lookup = self.among_bindings(quote_spanned!(self.span=> found = #lookup;));
@@ -405,6 +411,15 @@ impl Expansion<'_> {
                 quote_spanned!(span=> &#key.#at)
             }
         })
+    }
+
+    /// Whether anybody could mind when an argument is dropped.
+    fn minds(&self, arg: &Arg) -> TokenStream {
+        let name = &arg.name;
+        let span = at(name.span());
+        let (s, cfgs) = (self.support.at(span), cfgs(arg));
+        let minds = quote_spanned!(span=> #s::minds(&#name));
+        if cfgs.is_empty() { minds } else { quote_spanned!(span=> { #(#cfgs)* { #minds } true }) }
     }
 
     /// The copy that the shared call keeps of a borrowed argument, or what it needs of one that the key has.

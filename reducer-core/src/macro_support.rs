@@ -61,20 +61,27 @@ pub fn never<T>() -> T {
 /// What there was in flight.
 #[derive(Debug)]
 pub enum Lookup<'r, V, K, S> {
+    /// Nobody has looked yet.
+    Unasked,
     /// Such a flight; this call follows it.
     Hit(Flight<'r, V>),
     /// None to follow, or nobody has looked. The key is owned by now, and the arguments are free to be moved.
     Miss(Miss<'r, V, K, S>),
 }
 
-/// Looks for the flight of `key`, and joins it.
-pub fn lookup<V, P>(reducer: &Reducer, site: Site, key: P) -> Lookup<'_, V, P::Owned, P::Same>
-where
+/// Looks for the flight of `key`, and joins it. What was found is put where it is to stay.
+pub fn lookup<'r, V, P>(
+    found: &mut Lookup<'r, V, P::Owned, P::Same>,
+    reducer: &'r Reducer,
+    site: Site,
+    key: P,
+) where
     V: Output,
     P: Key,
 {
     if let Err(error) = check_runtime(&reducer.options) {
-        return Lookup::Hit(Flight::failed(error));
+        *found = Lookup::Hit(Flight::failed(error));
+        return;
     }
     let hash = hash(reducer, &key);
     match reducer.registry.find::<V, P>(&reducer.options, hash, site.0, &key) {
@@ -82,13 +89,20 @@ where
             let mut place = Place::new(flight, reducer, Stake::Follower);
             // May panic; the stake is ours to give up by now, and not yet on its way out.
             drop(key);
-            Lookup::Hit(Flight::aboard(&mut place))
+            *found = Lookup::Hit(Flight::aboard(&mut place));
         }
-        Admission::Refused(error) => Lookup::Hit(Flight::failed(error)),
+        Admission::Refused(error) => *found = Lookup::Hit(Flight::failed(error)),
         // Whether a flight is ending is asked again by `start`.
         Admission::Absent | Admission::Ending(_) | Admission::Led(_) => {
             let (key, same) = key.into_owned();
-            Lookup::Miss(Miss { reducer, site, hash, key: Some(key), same, value: PhantomData })
+            *found = Lookup::Miss(Miss {
+                reducer,
+                site,
+                hash,
+                key: Some(key),
+                same,
+                value: PhantomData,
+            });
         }
     }
 }
@@ -96,25 +110,26 @@ where
 /// As [`lookup`]. If the key is but numbers, and nobody minds when what else was moved is dropped, there is nothing to be
 /// spared: whether the call follows or leads is seen by `start`, with one look at the table.
 #[inline(always)]
-pub fn lookup_if_dear<V, P>(
-    reducer: &Reducer,
+pub fn lookup_if_dear<'r, V, P>(
+    found: &mut Lookup<'r, V, P::Owned, P::Same>,
+    reducer: &'r Reducer,
     site: Site,
     key: P,
     minds: bool,
-) -> Lookup<'_, V, P::Owned, P::Same>
-where
+) where
     V: Output,
     P: Key,
 {
     if minds || !P::is_free() {
-        return lookup(reducer, site, key);
+        return lookup(found, reducer, site, key);
     }
     if let Err(error) = check_runtime(&reducer.options) {
-        return Lookup::Hit(Flight::failed(error));
+        *found = Lookup::Hit(Flight::failed(error));
+        return;
     }
     let hash = hash(reducer, &key);
     let (key, same) = key.into_owned();
-    Lookup::Miss(Miss { reducer, site, hash, key: Some(key), same, value: PhantomData })
+    *found = Lookup::Miss(Miss { reducer, site, hash, key: Some(key), same, value: PhantomData });
 }
 
 /// Whether dropping such an argument does anything.
@@ -570,31 +585,33 @@ impl<V> fmt::Debug for Flight<'_, V> {
 /// What there was in flight, for a thread.
 #[derive(Debug)]
 pub enum LookupBlocking<'r, V, K, S> {
+    /// Nobody has looked yet.
+    Unasked,
     /// Such a flight; this is its value.
     Hit(V),
     /// None; the key is owned by now.
     Miss(MissBlocking<'r, V, K, S>),
 }
 
-/// Looks for the flight of `key`, and waits for it.
-pub fn lookup_blocking<V, P>(
-    reducer: &Reducer,
+/// Looks for the flight of `key`, and waits for it. What was found is put where it is to stay.
+pub fn lookup_blocking<'r, V, P>(
+    found: &mut LookupBlocking<'r, V, P::Owned, P::Same>,
+    reducer: &'r Reducer,
     site: Site,
     key: P,
-) -> LookupBlocking<'_, V, P::Owned, P::Same>
-where
+) where
     V: Output,
     P: Key,
 {
     let hash = hash(reducer, &key);
-    match follow_found(reducer, hash, site.0, &key) {
+    *found = match follow_found(reducer, hash, site.0, &key) {
         Some(outcome) => LookupBlocking::Hit(outcome.unwrap_or_else(|error| error.raise())),
         None => {
             let (key, same) = key.into_owned();
             let miss = Miss { reducer, site, hash, key: Some(key), same, value: PhantomData };
             LookupBlocking::Miss(MissBlocking(miss))
         }
-    }
+    };
 }
 
 /// A key with no flight, a moment ago.
@@ -602,7 +619,7 @@ where
 pub struct MissBlocking<'r, V, K, S>(Miss<'r, V, K, S>);
 
 /// Leads by running `work` here, unless somebody has come to lead meanwhile.
-pub fn run<V, K, S, W, C>(miss: MissBlocking<'_, V, K, S>, _marker: &C, work: W) -> V
+pub fn run<V, K, S, W, C>(miss: &mut MissBlocking<'_, V, K, S>, _marker: &C, work: W) -> V
 where
     V: Output,
     K: Send + Sync + 'static,
@@ -610,8 +627,8 @@ where
     W: FnOnce() -> V,
     C: 'static,
 {
-    let Miss { reducer, site, hash, key, same, .. } = miss.0;
-    let key = key.expect("nobody has had it");
+    let Miss { reducer, site, hash, ref mut key, same, .. } = miss.0;
+    let key = key.take().expect("nobody has had it");
     match lead_or_follow::<_, _, _, Function<C>>(reducer, hash, site.0, key, &same, |_| work()) {
         Ok(reduced) => reduced.value,
         Err(error) => error.raise(),

@@ -58,21 +58,24 @@ impl Expansion<'_> {
     //              let reducer = support::global();
     //              let flight = {
     //                  let marker = || {};
-    //                  let mut found;
+    //                  let mut found = Unasked;
     //                  {
     //                      let site = support::site(&marker);
     //                      let key = (support::probe(&id).part(), support::probe(&tag).part());
-    //                      found = support::lookup::<Result<User, Error>, ..>(reducer, site, key);
+    //                      support::lookup_if_dear::<Result<User, Error>, ..>(&mut found, reducer, site, key, false);
     //                  }
     //                  match found {
+    //                      Unasked => never(),
     //                      Hit(flight) => flight,
     //                      Miss(ref mut miss) => {
-    //                          let kept1 = support::capture(tag);
-    //                          match support::start::<Result<User, Error>, ..>(miss, &marker, async move {
-    //                              if false { return never::<Result<..>>(); }
-    //                              let id = id;
-    //                              let tag = kept1.get();
-    //                              { body }
+    //                          match support::start_lent::<Result<User, Error>, ..>(miss, &marker, move |key| {
+    //                              let kept1 = support::probe(&tag).lent();
+    //                              async move {
+    //                                  if false { return never::<Result<..>>(); }
+    //                                  let id = id;
+    //                                  let tag = kept1.get(&key.1);
+    //                                  { body }
+    //                              }
     //                          }) {
     //                              Landed(landed) => return support::value::<Result<User, Error>>(landed),
     //                              Flying(flight) => flight,
@@ -156,9 +159,10 @@ impl Expansion<'_> {
             #terms
             let flight = {
                 let marker = || {};
-                let mut found;
+                let mut found = #s::Lookup::Unasked;
                 { #lookup }
                 match found {
+                    #s::Lookup::Unasked => #s::never(),
                     #s::Lookup::Hit(flight) => flight,
                     #s::Lookup::Miss(ref mut miss) => {
                         #meter
@@ -178,9 +182,12 @@ impl Expansion<'_> {
     //
     // Output:  fn render(page: u32, theme: &Theme) -> Image {
     //              let reducer = support::global();
-    //              return match { support::lookup_blocking::<Image, ..>(reducer, site, key) } {
+    //              let mut found = Unasked;
+    //              { support::lookup_blocking::<Image, ..>(&mut found, reducer, site, key); }
+    //              return match found {
+    //                  Unasked => never(),
     //                  Hit(outcome) => outcome,
-    //                  Miss(miss) => support::run::<Image, ..>(miss, &marker, move || -> Image {
+    //                  Miss(ref mut miss) => support::run::<Image, ..>(miss, &marker, move || -> Image {
     //                      let page = page;
     //                      let theme = theme;
     //                      { body }
@@ -202,11 +209,12 @@ impl Expansion<'_> {
         quote_spanned! {self.span=>
             #reducer
             let marker = || {};
-            let found;
+            let mut found = #s::LookupBlocking::Unasked;
             { #lookup }
             return match found {
+                #s::LookupBlocking::Unasked => #s::never(),
                 #s::LookupBlocking::Hit(outcome) => outcome,
-                #s::LookupBlocking::Miss(miss) => #run,
+                #s::LookupBlocking::Miss(ref mut miss) => #run,
             };
         }
     }
@@ -290,11 +298,11 @@ impl Expansion<'_> {
     fn lookup(&self, verb: &str, more: TokenStream) -> TokenStream {
         let s = self.support.at(self.span);
         let key = self.key();
-        let arguments = quote_spanned!(self.output_span=> reducer, site, #key #more);
+        let arguments = quote_spanned!(self.output_span=> &mut found, reducer, site, #key #more);
         let lookup = self.call(verb, 1, &arguments);
-        // Assigned, and not the value of a block: what the key has made is dropped at the block's end, and
+        // Put there, and not the value of a block: what the key has made is dropped at the block's end, and
         // if that panics rustc forgets the value, and with it the call's stake in a flight.
-        let lookup = self.among_bindings(quote_spanned!(self.span=> found = #lookup;));
+        let lookup = self.among_bindings(quote_spanned!(self.span=> #lookup;));
         quote_spanned! {self.span=>
             let site = #s::site(&marker);
             #lookup

@@ -13,7 +13,7 @@ use crate::flight::{
     Cargo, Hold, HoldsRows, Link, Named, Open, Outcome, Place, Site, Stake, Waiting, quietly,
     within, wreck,
 };
-use crate::key::{ByEq, Key, Same};
+use crate::key::{Key, Owned};
 use crate::reducer::{Reduced, Reducer, Role};
 use crate::registry::Admission;
 use crate::sync::{AtomicBool, Ordering, Thread, thread, thread_local};
@@ -117,7 +117,7 @@ impl Reducer {
         move |arg: A| {
             let hash = reducer.registry.hash_with(|hasher| arg.hash(hasher));
             let work = |arg: &A| f(arg.clone());
-            match lead_or_follow::<_, _, _, Open<F>>(&reducer, hash, site, arg, &ByEq, work) {
+            match lead_or_follow::<_, _, Open<F>>(&reducer, hash, site, Owned(arg), work) {
                 Ok(reduced) => reduced.value,
                 Err(error) => error.raise(),
             }
@@ -133,37 +133,35 @@ fn by_hand<K, V, W>(
     work: W,
 ) -> Result<Reduced<V>, ReduceError>
 where
-    K: Eq + Send + Sync + 'static,
+    K: Hash + Eq + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
     W: FnOnce() -> V,
 {
     let site = Site::of::<Open<W>>();
-    lead_or_follow::<_, _, _, Open<W>>(reducer, hash, site, key, &ByEq, |_| work())
+    lead_or_follow::<_, _, Open<W>>(reducer, hash, site, Owned(key), |_| work())
 }
 
-/// Follows the flight of `key`, or leads one, of the site that `N` says, by running `work` here.
-pub(crate) fn lead_or_follow<K, S, V, N>(
+/// Follows the flight of `key`, which is quick, or leads one, of the site that `N` says, by running `work` here.
+pub(crate) fn lead_or_follow<P, V, N>(
     reducer: &Reducer,
     hash: u32,
     site: Site,
-    key: K,
-    same: &S,
-    work: impl FnOnce(&K) -> V,
+    key: P,
+    work: impl FnOnce(&P::Owned) -> V,
 ) -> Result<Reduced<V>, ReduceError>
 where
-    K: Send + Sync + 'static,
-    S: Same<K>,
+    P: Key,
     V: Clone + Send + Sync + 'static,
     N: Named,
 {
     let Reducer { registry, options } = reducer;
     // There is no future to poll.
-    let cargo = Cargo::<K, V, S>::later::<Pending<V>, N>;
+    let cargo = Cargo::<P::Owned, V, P::Same>::later::<Pending<V>, N>;
     let mut key = Some(key);
     loop {
-        match registry.admit(options, hash, site, &mut key, same, cargo) {
+        match registry.admit(options, hash, site, &mut key, cargo) {
             Admission::Led(flight) => {
-                let value = lead::<K, V>(reducer, flight, work)?;
+                let value = lead::<P::Owned, V>(reducer, flight, work)?;
                 return Ok(Reduced { value, role: Role::Led });
             }
             admission => {

@@ -14,7 +14,7 @@ use crate::error::ReduceError;
 use crate::flight::{
     Cargo, Hold, HoldsRows, Led, Open, Place, Ready, Site, Stake, Waiting, quietly,
 };
-use crate::key::{ByEq, Key, Owned, Same};
+use crate::key::{ByEq, Kept, Key, Owned, Same};
 use crate::reducer::{Reduced, Reducer, Role};
 use crate::registry::{Admission, Options};
 
@@ -110,7 +110,7 @@ enum Wanted<P, K, S> {
     /// In the caller's form.
     Hashed(u32, P),
     /// Nothing was found for it; it is owned, and the call will lead if still there is nothing.
-    Own(u32, K, S),
+    Own(u32, Kept<K, S>),
 }
 
 /// Takes a stake in a flight: leads, follows, or stands by until one ends that is in the way. Only then, `wanted` is
@@ -135,12 +135,17 @@ where
             (registry.hash_with(|hasher| key.hash(hasher)), Ok(key))
         }
         Wanted::Hashed(hash, key) => (hash, Ok(key)),
-        Wanted::Own(hash, key, same) => (hash, Err((key, same))),
+        Wanted::Own(hash, key) => (hash, Err(key)),
     };
-    let (key, same) = match key {
-        Ok(key) if P::is_free() => key.into_owned(),
+    let key = match key {
+        Ok(key) if P::is_quick() => {
+            let mut key = Some(key);
+            let boarded = board_quick(holder, site, hash, &mut key, || work.cargo());
+            *wanted = key.map(|key| Wanted::Hashed(hash, key));
+            return boarded;
+        }
         Ok(key) => match registry.find::<V, P>(options, hash, site, &key) {
-            Admission::Absent => key.into_owned(),
+            Admission::Absent => Kept::of(key),
             Admission::Joined(flight) => {
                 let place = Place::new(flight, holder.clone(), Stake::Follower);
                 // Only now that the stake is ours to give up: it may panic when it is dropped.
@@ -152,47 +157,45 @@ where
                 return stake_in(admission, holder);
             }
         },
-        Err(owned) => owned,
+        Err(key) => key,
     };
     let mut key = Some(key);
-    let boarded = board_owned(holder, site, hash, &mut key, &same, || work.cargo());
-    match &boarded {
-        Ok(place) if place.stake() == Stake::Leader => {}
-        Ok(_) => *wanted = key.map(|key| Wanted::Own(hash, key, same)),
-        // What went wrong is told; a destructor has nothing to add.
-        Err(_) => quietly(|| drop(key)),
-    }
+    let boarded = board_quick(holder, site, hash, &mut key, || work.cargo());
+    *wanted = key.map(|key| Wanted::Own(hash, key));
     boarded
 }
 
 /// What a call says that is polled once too often.
 pub(crate) const READY: &str = "a future is not polled after it was ready";
 
-/// As [`board`], with a key that is owned, for nothing was found or it costs nothing. Takes the key when it is no longer
-/// needed.
+/// As [`board`], with a key that is quick. Takes it, unless what there is to wait for is an end.
 #[inline(always)]
-pub(crate) fn board_owned<'c, R, K, S, V>(
+pub(crate) fn board_quick<'c, R, P, V>(
     holder: &R,
     site: Site,
     hash: u32,
-    key: &mut Option<K>,
-    same: &S,
-    cargo: impl FnOnce() -> Cargo<'c, K, V, S>,
+    key: &mut Option<P>,
+    cargo: impl FnOnce() -> Cargo<'c, P::Owned, V, P::Same>,
 ) -> Result<Place<R, V>, ReduceError>
 where
     R: HoldsRows + Borrow<Reducer> + Clone,
-    K: Send + Sync + 'static,
-    S: Same<K>,
+    P: Key,
     V: Clone + Send + Sync + 'static,
 {
     let Reducer { registry, options } = holder.borrow();
-    let admission = registry.admit(options, hash, site, key, same, cargo);
+    let admission = registry.admit(options, hash, site, key, cargo);
     let joined = matches!(admission, Admission::Joined(_));
-    let boarded = stake_in(admission, holder)?;
+    let boarded = stake_in(admission, holder);
     if joined {
+        // Only now that the stake is ours to give up: it may panic when it is dropped.
         *key = None;
     }
-    Ok(boarded)
+    if boarded.is_err() {
+        // What went wrong is told; a destructor has nothing to add.
+        let key = key.take();
+        quietly(|| drop(key));
+    }
+    boarded
 }
 
 /// The stake that the registry has entered.

@@ -19,7 +19,7 @@ pub use crate::batch::{
     AggregateError, Aggregated, Answers, SlotsOutcome, Terms, answered, slotted, terms,
 };
 use crate::blocking::{follow_found, lead_or_follow};
-use crate::call::{READY, board_owned, check_runtime};
+use crate::call::{READY, board_quick, check_runtime};
 use crate::error::ReduceError;
 use crate::flight::{
     self, Cargo, Function, Hold, Led, Outcome, Place, Room, Stake, Waiting, quietly,
@@ -27,7 +27,7 @@ use crate::flight::{
 pub use crate::key::parts::{
     ByPtr, Fail, Output, capture, capture_option, no_part, probe, self_part, static_part,
 };
-use crate::key::{Key, Same};
+use crate::key::{Kept, Key, Same};
 pub use crate::reducer::Reducer;
 use crate::registry::Admission;
 
@@ -94,15 +94,7 @@ pub fn lookup<'r, V, P>(
         Admission::Refused(error) => *found = Lookup::Hit(Flight::failed(error)),
         // Whether a flight is ending is asked again by `start`.
         Admission::Absent | Admission::Ending(_) | Admission::Led(_) => {
-            let (key, same) = key.into_owned();
-            *found = Lookup::Miss(Miss {
-                reducer,
-                site,
-                hash,
-                key: Some(key),
-                same,
-                value: PhantomData,
-            });
+            *found = Lookup::Miss(Miss::new(reducer, site, hash, Kept::of(key)));
         }
     }
 }
@@ -128,8 +120,7 @@ pub fn lookup_if_dear<'r, V, P>(
         return;
     }
     let hash = hash(reducer, &key);
-    let (key, same) = key.into_owned();
-    *found = Lookup::Miss(Miss { reducer, site, hash, key: Some(key), same, value: PhantomData });
+    *found = Lookup::Miss(Miss::new(reducer, site, hash, Kept::of(key)));
 }
 
 /// Whether dropping such an argument does anything.
@@ -145,9 +136,15 @@ pub struct Miss<'r, V, K, S> {
     site: Site,
     hash: u32,
     // `None` once another has it.
-    key: Option<K>,
-    same: S,
+    key: Option<Kept<K, S>>,
     value: PhantomData<fn() -> V>,
+}
+
+impl<'r, V, K, S> Miss<'r, V, K, S> {
+    #[inline(always)]
+    fn new(reducer: &'r Reducer, site: Site, hash: u32, key: Kept<K, S>) -> Self {
+        Self { reducer, site, hash, key: Some(key), value: PhantomData }
+    }
 }
 
 impl<V, K, S> fmt::Debug for Miss<'_, V, K, S> {
@@ -380,8 +377,8 @@ where
     K: Send + Sync + 'static,
     S: Same<K> + Send + Sync + 'static,
 {
-    let Miss { reducer, site, hash, ref mut key, same, .. } = *miss;
-    let boarded = board_owned(&reducer, site.0, hash, key, &same, || cargo(&mut work));
+    let Miss { reducer, site, hash, ref mut key, .. } = *miss;
+    let boarded = board_quick(&reducer, site.0, hash, key, || cargo(&mut work));
     let mut place = match boarded {
         Ok(mut place) if place.stake() == Stake::Leader => {
             return match place.lead(|flight| begin(&mut work, flight)) {
@@ -393,23 +390,19 @@ where
         Ok(place) => place,
         Err(error) => {
             // What went wrong is told; a destructor has nothing to add.
-            let key = key.take();
-            quietly(|| drop(key));
             quietly(|| drop(work));
             return Started::Landed(Landed(Err(error)));
         }
     };
-    let key = key.take();
-    Started::Flying(match key {
+    Started::Flying(match key.take() {
         // The flight before ours is just being dropped, on another thread. Rare enough for some boxes.
-        Some(_) if place.stake() == Stake::Bystander => {
+        Some(key) => {
             let (work, asks) = apart(work);
-            let miss = Miss { reducer, site, hash, key, same, value: PhantomData };
-            start_later(miss, place, work, asks)
+            start_later(Miss::new(reducer, site, hash, key), place, work, asks)
         }
-        _ => {
+        None => {
             // While the stake is still ours to give up: destructors may panic.
-            drop((key, work));
+            drop(work);
             Flight::aboard(&mut place)
         }
     })
@@ -427,7 +420,7 @@ where
     K: Send + Sync + 'static,
     S: Same<K> + Send + Sync + 'static,
 {
-    let Miss { reducer, site, hash, mut key, same, .. } = miss;
+    let Miss { reducer, site, hash, mut key, .. } = miss;
     let call = Box::pin(async move {
         let flight = loop {
             if place.stake() == Stake::Follower {
@@ -435,7 +428,7 @@ where
             }
             let mut ending = pin!(Waiting::of(&mut place));
             poll_fn(|cx| ending.as_mut().poll_ended(cx)).await;
-            match board_owned(&reducer, site.0, hash, &mut key, &same, || work.take()) {
+            match board_quick(&reducer, site.0, hash, &mut key, || work.take()) {
                 Ok(mut next) if next.stake() == Stake::Leader => {
                     let led = next.lead(|flight| {
                         if let Some(asks) = asks {
@@ -450,7 +443,6 @@ where
                 }
                 Ok(next) => place = next,
                 Err(error) => {
-                    quietly(|| drop(key));
                     quietly(|| drop(work));
                     return Err(error);
                 }
@@ -607,8 +599,7 @@ pub fn lookup_blocking<'r, V, P>(
     *found = match follow_found(reducer, hash, site.0, &key) {
         Some(outcome) => LookupBlocking::Hit(outcome.unwrap_or_else(|error| error.raise())),
         None => {
-            let (key, same) = key.into_owned();
-            let miss = Miss { reducer, site, hash, key: Some(key), same, value: PhantomData };
+            let miss = Miss::new(reducer, site, hash, Kept::of(key));
             LookupBlocking::Miss(MissBlocking(miss))
         }
     };
@@ -627,9 +618,9 @@ where
     W: FnOnce() -> V,
     C: 'static,
 {
-    let Miss { reducer, site, hash, ref mut key, same, .. } = miss.0;
+    let Miss { reducer, site, hash, ref mut key, .. } = miss.0;
     let key = key.take().expect("nobody has had it");
-    match lead_or_follow::<_, _, _, Function<C>>(reducer, hash, site.0, key, &same, |_| work()) {
+    match lead_or_follow::<_, _, Function<C>>(reducer, hash, site.0, key, |_| work()) {
         Ok(reduced) => reduced.value,
         Err(error) => error.raise(),
     }

@@ -21,7 +21,7 @@ use crate::flight::{
     waits_on_us, within,
 };
 use crate::hooks::{AllHooks, Call, End};
-use crate::key::{Key, KeyHasher, Same};
+use crate::key::{Key, KeyHasher};
 use crate::reducer::Role;
 
 /// What a reducer was built with. In few bytes: every handle has its own.
@@ -135,23 +135,21 @@ impl<P: Key> Seeker for Finding<'_, P> {
     }
 }
 
-/// Leads if there is nobody to follow.
-struct Leading<'a, K, S, C> {
-    key: &'a mut Option<K>,
-    same: &'a S,
+/// Leads if there is nobody to follow. Its key is quick.
+struct Leading<'a, P, C> {
+    key: &'a mut Option<P>,
     cargo: Option<C>,
 }
 
-impl<'c, K, S, V, C> Seeker for Leading<'_, K, S, C>
+impl<'c, P, V, C> Seeker for Leading<'_, P, C>
 where
-    C: FnOnce() -> Cargo<'c, K, V, S>,
-    K: Send + Sync + 'static,
-    S: Same<K>,
+    C: FnOnce() -> Cargo<'c, P::Owned, V, P::Same>,
+    P: Key,
     V: Send + Sync + 'static,
 {
     fn is_same(&self, flight: &Hold) -> bool {
         match (flight.key(), &self.key) {
-            (Some(key), Some(mine)) => self.same.same(mine, key),
+            (Some(key), Some(mine)) => mine.eq(key),
             _ => false,
         }
     }
@@ -162,7 +160,8 @@ where
         tail: Option<Tail>,
     ) -> Option<(Hold, Row)> {
         let cargo = self.cargo.take()?;
-        Some(cargo().launch(hash, site.wrap(), tail, self.key.take()?))
+        let (key, _) = self.key.take()?.into_owned();
+        Some(cargo().launch(hash, site.wrap(), tail, key))
     }
 }
 
@@ -256,33 +255,32 @@ impl Registry {
         }
     }
 
-    /// Joins the flight of `key`, or takes the key and leads one with `cargo`, which is called under a lock.
+    /// Joins the flight of `key`, or takes the key, which is quick, and leads one with `cargo`, which is called under a lock.
     #[inline(always)]
-    pub(crate) fn admit<'c, K, S, V>(
+    pub(crate) fn admit<'c, P, V>(
         &self,
         options: &Options,
         hash: u32,
         site: Site,
-        key: &mut Option<K>,
-        same: &S,
-        cargo: impl FnOnce() -> Cargo<'c, K, V, S>,
+        key: &mut Option<P>,
+        cargo: impl FnOnce() -> Cargo<'c, P::Owned, V, P::Same>,
     ) -> Admission
     where
-        K: Send + Sync + 'static,
-        S: Same<K>,
+        P: Key,
         V: Clone + Send + Sync + 'static,
     {
-        let sought = Sought { hash, site, kind: Kind::of::<K, V>() };
+        debug_assert!(P::is_quick(), "it is owned under a lock");
+        let sought = Sought { hash, site, kind: Kind::of::<P::Owned, V>() };
         let mut rows = self.0.shut(hash);
         if let Some(flight) = sought.find(&mut rows) {
             drop(rows);
-            let mut seeker = Leading { key, same, cargo: Some(cargo) };
+            let mut seeker = Leading { key, cargo: Some(cargo) };
             return match self.join_if_same(options, site, &flight, &seeker) {
                 Some(Join::Joined) => Admission::Joined(flight),
                 found => self.seek(options, sought, flight, found, &mut seeker),
             };
         }
-        let key = key.take().expect("kept until there is a stake");
+        let (key, _) = key.take().expect("kept until there is a stake").into_owned();
         let launched = cargo().launch(hash, site.wrap(), self.tail(options, hash), key);
         self.enter(options, rows, launched, site)
     }

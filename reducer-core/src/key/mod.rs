@@ -3,6 +3,7 @@
 
 pub(crate) mod parts;
 
+use std::any::{TypeId, type_name};
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
@@ -20,6 +21,10 @@ pub trait Key {
     type Same: Same<Self::Owned>;
     /// Whether `into_owned` is a mere move, or the copy of a number. Then there is no point in looking before owning.
     fn is_free() -> bool {
+        false
+    }
+    /// Whether `into_owned` runs nobody's code but the allocator's, and so may be called under a lock.
+    fn is_quick() -> bool {
         false
     }
 
@@ -68,6 +73,10 @@ impl<K: Hash + Eq + Send + Sync + 'static> Key for Owned<K> {
         true
     }
 
+    fn is_quick() -> bool {
+        true
+    }
+
     fn hash(&self, hasher: &mut KeyHasher) {
         self.0.hash(hasher);
     }
@@ -78,6 +87,42 @@ impl<K: Hash + Eq + Send + Sync + 'static> Key for Owned<K> {
 
     fn into_owned(self) -> (K, ByEq) {
         (self.0, ByEq)
+    }
+}
+
+/// A key that was looked for, and is owned by now.
+#[derive(Debug)]
+pub(crate) struct Kept<K, S>(pub K, pub S);
+
+impl<K, S> Kept<K, S> {
+    pub(crate) fn of<P: Key<Owned = K, Same = S>>(key: P) -> Self {
+        let (key, same) = key.into_owned();
+        Self(key, same)
+    }
+}
+
+impl<K: Send + Sync + 'static, S: Same<K>> Key for Kept<K, S> {
+    type Owned = K;
+    type Same = S;
+
+    fn is_free() -> bool {
+        true
+    }
+
+    fn is_quick() -> bool {
+        true
+    }
+
+    fn hash(&self, _: &mut KeyHasher) {
+        unreachable!("its hash is known");
+    }
+
+    fn eq(&self, owned: &K) -> bool {
+        self.1.same(&self.0, owned)
+    }
+
+    fn into_owned(self) -> (K, S) {
+        (self.0, self.1)
     }
 }
 
@@ -93,6 +138,10 @@ where
     type Owned = Q::Owned;
     type Same = ByEq;
 
+    fn is_quick() -> bool {
+        is_str::<Q, Q::Owned>()
+    }
+
     fn hash(&self, hasher: &mut KeyHasher) {
         self.0.hash(hasher);
     }
@@ -104,4 +153,9 @@ where
     fn into_owned(self) -> (Q::Owned, ByEq) {
         (self.0.to_owned(), ByEq)
     }
+}
+
+/// Whether these are a `str` and its own `String`. What another type is called begins with the name of its crate.
+pub(crate) fn is_str<Q: ?Sized, O: 'static>() -> bool {
+    type_name::<Q>() == "str" && TypeId::of::<O>() == TypeId::of::<String>()
 }

@@ -30,7 +30,7 @@
 //! - **`do_not_recommend` on each blanket impl**: without it rustc reports `Opts: Hash`, and says
 //!   nothing of `skip` and `key`.
 
-use std::any::TypeId;
+use std::any::{TypeId, type_name};
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -59,6 +59,10 @@ impl<V, O: Send + Sync + 'static> Key for Part<V, O> {
         is_plain::<O>()
     }
 
+    fn is_quick() -> bool {
+        is_quick::<V, O>()
+    }
+
     fn hash(&self, hasher: &mut KeyHasher) {
         (self.hash)(&self.view, hasher);
     }
@@ -79,6 +83,16 @@ fn is_plain<O: 'static>() -> bool {
         ($($plain:ty)*) => { false $(|| TypeId::of::<O>() == TypeId::of::<$plain>())* };
     }
     any_of!(() bool char u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize)
+}
+
+/// Whether an `O` is made of a `V` by the copy of a number, or of a string.
+fn is_quick<V, O: 'static>() -> bool {
+    let view = type_name::<V>();
+    match view.strip_prefix('&') {
+        None => false,
+        Some("str" | "alloc::string::String") => TypeId::of::<O>() == TypeId::of::<String>(),
+        Some(referent) => is_plain::<O>() && referent == type_name::<O>(),
+    }
 }
 
 /// Compares the stored form of a [`Part`].
@@ -112,6 +126,10 @@ macro_rules! tuple {
 
             fn is_free() -> bool {
                 true $(&& $key::is_free())*
+            }
+
+            fn is_quick() -> bool {
+                true $(&& $key::is_quick())*
             }
 
             fn hash(&self, _hasher: &mut KeyHasher) {

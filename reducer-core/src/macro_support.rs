@@ -316,6 +316,63 @@ where
     started
 }
 
+/// Leads with work that takes copies of what was borrowed, or follows. Of a function whose arguments are all borrowed: none
+/// needs to be out of the way before it is known who leads.
+#[inline]
+pub fn call_built<'r, V, P, F, B, C>(
+    reducer: &'r Reducer,
+    marker: &C,
+    key: P,
+    build: B,
+) -> Started<'r, V>
+where
+    V: Output,
+    P: Key,
+    P::Same: Send + Sync,
+    F: Future<Output = V> + Send + 'static,
+    B: FnOnce() -> F,
+    C: 'static,
+{
+    let mut build = Some(build);
+    let room = Cargo::later::<F, Function<C>>;
+    let started = call_building(reducer, site(marker), key, room, &mut |room, _| {
+        // Nothing is begun twice.
+        if let Some(build) = build.take() {
+            room.fill(build);
+        }
+    });
+    drop_unused(build, &started);
+    started
+}
+
+/// The same, with work that borrows from the flight's key as well.
+#[inline]
+pub fn call_lent<'r, V, P, F, B, C>(
+    reducer: &'r Reducer,
+    marker: &C,
+    key: P,
+    build: B,
+) -> Started<'r, V>
+where
+    V: Output,
+    P: Key,
+    P::Same: Send + Sync,
+    F: Future<Output = V> + Send + 'static,
+    B: FnOnce(FlightKey<P::Owned>) -> F,
+    C: 'static,
+{
+    let mut build = Some(build);
+    let room = Cargo::later::<F, Function<C>>;
+    let started = call_building(reducer, site(marker), key, room, &mut |room, flight| {
+        // Nothing is begun twice.
+        if let Some(build) = build.take() {
+            room.fill(|| build(flight.key()));
+        }
+    });
+    drop_unused(build, &started);
+    started
+}
+
 fn drop_unused<V, B>(build: Option<B>, started: &Started<'_, V>) {
     match started {
         // What went wrong is told; a destructor has nothing to add.
@@ -328,29 +385,73 @@ fn drop_unused<V, B>(build: Option<B>, started: &Started<'_, V>) {
 // What follows does not know the type of the work: there is one for every function in a program, and
 // each line that knows it is compiled for each.
 
+fn call_building<'r, V, P>(
+    reducer: &'r Reducer,
+    site: Site,
+    key: P,
+    room: fn() -> Cargo<'static, P::Owned, V, P::Same>,
+    build: Builder<'_>,
+) -> Started<'r, V>
+where
+    V: Output,
+    P: Key,
+    P::Same: Send + Sync,
+{
+    if !P::is_quick() {
+        let mut found = Lookup::Unasked;
+        lookup(&mut found, reducer, site, key);
+        return match found {
+            Lookup::Miss(mut miss) => start_building(&mut miss, room, build),
+            Lookup::Hit(flight) => Started::Flying(flight),
+            Lookup::Unasked => never(),
+        };
+    }
+    if let Err(error) = check_runtime(&reducer.options) {
+        return Started::Flying(Flight::failed(error));
+    }
+    let hash = hash(reducer, &key);
+    start_in_room(reducer, site, hash, &mut Some(key), room, build)
+}
+
 fn start_building<'r, V, K, S>(
     miss: &mut Miss<'r, V, K, S>,
     room: fn() -> Cargo<'static, K, V, S>,
-    build: &mut dyn FnMut(Room<'_>, BuiltFor<'_>),
+    build: Builder<'_>,
 ) -> Started<'r, V>
 where
     V: Output,
     K: Send + Sync + 'static,
     S: Same<K> + Send + Sync + 'static,
 {
-    let begin = |build: &mut &mut dyn FnMut(Room<'_>, BuiltFor<'_>), flight: &Hold| {
+    let Miss { reducer, site, hash, ref mut key, .. } = *miss;
+    start_in_room(reducer, site, hash, key, room, build)
+}
+
+/// Builds the work.
+type Builder<'a> = &'a mut dyn FnMut(Room<'_>, BuiltFor<'_>);
+
+#[inline(always)]
+fn start_in_room<'r, V, P>(
+    reducer: &'r Reducer,
+    site: Site,
+    hash: u32,
+    key: &mut Option<P>,
+    room: fn() -> Cargo<'static, P::Owned, V, P::Same>,
+    build: Builder<'_>,
+) -> Started<'r, V>
+where
+    V: Output,
+    P: Key,
+    P::Same: Send + Sync,
+{
+    let begin = |build: &mut Builder<'_>, flight: &Hold| {
         flight.board(|room| build(room, BuiltFor::Flight(flight)));
     };
-    start_with(
-        miss,
-        build,
-        |_| room(),
-        begin,
-        |build| {
-            let flight = Arc::new(OnceLock::new());
-            (room().built(|room| build(room, BuiltFor::Later(&flight))), Some(flight))
-        },
-    )
+    let apart = |build: Builder<'_>| {
+        let flight = Arc::new(OnceLock::new());
+        (room().built(|room| build(room, BuiltFor::Later(&flight))), Some(flight))
+    };
+    start_with(reducer, site, hash, key, build, |_| room(), begin, apart)
 }
 
 fn start_any<'r, V, K, S>(miss: &mut Miss<'r, V, K, S>, work: Cargo<'_, K, V, S>) -> Started<'r, V>
@@ -359,25 +460,41 @@ where
     K: Send + Sync + 'static,
     S: Same<K> + Send + Sync + 'static,
 {
-    start_with(miss, work, Cargo::take, |_, _| (), |work| (work.into_box(), None))
+    let Miss { reducer, site, hash, ref mut key, .. } = *miss;
+    start_with(
+        reducer,
+        site,
+        hash,
+        key,
+        work,
+        Cargo::take,
+        |_, _| (),
+        |work| (work.into_box(), None),
+    )
 }
 
 /// Leads with `work`, which is, or makes, a cargo, and begins; or follows. Or waits for its turn with the work `apart`, and
-/// with who asks which flight that will be.
-#[inline]
-fn start_with<'r, 'c, V, K, S, W>(
-    miss: &mut Miss<'r, V, K, S>,
+/// with who asks which flight that will be. The key is quick.
+#[inline(always)]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "a miss, with its key in any form; and a work, in any"
+)]
+fn start_with<'r, 'c, V, P, W>(
+    reducer: &'r Reducer,
+    site: Site,
+    hash: u32,
+    key: &mut Option<P>,
     mut work: W,
-    cargo: impl FnOnce(&mut W) -> Cargo<'c, K, V, S>,
+    cargo: impl FnOnce(&mut W) -> Cargo<'c, P::Owned, V, P::Same>,
     begin: impl FnOnce(&mut W, &Hold),
-    apart: impl FnOnce(W) -> (Cargo<'static, K, V, S>, Option<Arc<OnceLock<Hold>>>),
+    apart: impl FnOnce(W) -> (Cargo<'static, P::Owned, V, P::Same>, Option<Arc<OnceLock<Hold>>>),
 ) -> Started<'r, V>
 where
     V: Output,
-    K: Send + Sync + 'static,
-    S: Same<K> + Send + Sync + 'static,
+    P: Key,
+    P::Same: Send + Sync,
 {
-    let Miss { reducer, site, hash, ref mut key, .. } = *miss;
     let boarded = board_quick(&reducer, site.0, hash, key, || cargo(&mut work));
     let mut place = match boarded {
         Ok(mut place) if place.stake() == Stake::Leader => {
@@ -398,7 +515,7 @@ where
         // The flight before ours is just being dropped, on another thread. Rare enough for some boxes.
         Some(key) => {
             let (work, asks) = apart(work);
-            start_later(Miss::new(reducer, site, hash, key), place, work, asks)
+            start_later(Miss::new(reducer, site, hash, Kept::of(key)), place, work, asks)
         }
         None => {
             // While the stake is still ours to give up: destructors may panic.

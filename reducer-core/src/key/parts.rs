@@ -83,6 +83,7 @@ fn is_plain<O: 'static>() -> bool {
         ($($plain:ty)*) => { false $(|| TypeId::of::<O>() == TypeId::of::<$plain>())* };
     }
     any_of!(() bool char u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize)
+        || TypeId::of::<O>() == TypeId::of::<&'static str>()
 }
 
 /// Whether an `O` is made of a `V` by the copy of a number, or of a string.

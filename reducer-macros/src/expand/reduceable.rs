@@ -136,14 +136,14 @@ impl Expansion<'_> {
                 #body
             }
         };
-        let start = if lends {
-            let build = quote_spanned!(self.span=> move |key| { #copies #work });
-            self.call("start_lent", 5, &quote_spanned!(self.output_span=> miss, &marker, #build))
-        } else if !copies.is_empty() {
-            let build = quote_spanned!(self.span=> move || { #copies #work });
-            self.call("start_built", 5, &quote_spanned!(self.output_span=> miss, &marker, #build))
-        } else {
-            self.call("start", 4, &quote_spanned!(self.output_span=> miss, &marker, #work))
+        // What is moved by nobody need not be out of the way before it is known who leads.
+        let is_all_borrowed = meter.is_none()
+            && args.iter().all(|arg| arg.hold != Hold::Move)
+            && self.model.key.iter().all(|element| matches!(element, Element::Arg(_)));
+        let (verb, build) = match (lends, copies.is_empty()) {
+            (true, _) => ("lent", quote_spanned!(self.span=> move |key| { #copies #work })),
+            (false, true) if !is_all_borrowed => ("", work),
+            (false, _) => ("built", quote_spanned!(self.span=> move || { #copies #work })),
         };
         let terms = self.terms();
         let landed = quote_spanned!(self.output_span=> landed);
@@ -154,11 +154,26 @@ impl Expansion<'_> {
             ),
             false => (quote_spanned!(self.span=> flight), self.call("value", 0, &landed)),
         };
-        quote_spanned! {self.span=>
-            #reducer
-            #terms
-            let flight = {
-                let marker = || {};
+        let started = if is_all_borrowed {
+            let key = self.key();
+            let arguments = quote_spanned!(self.output_span=> reducer, &marker, #key, #build);
+            self.call(&format!("call_{verb}"), 4, &arguments)
+        } else {
+            let arguments = quote_spanned!(self.output_span=> miss, &marker, #build);
+            match verb {
+                "" => self.call("start", 4, &arguments),
+                _ => self.call(&format!("start_{verb}"), 5, &arguments),
+            }
+        };
+        let started = quote_spanned! {self.span=>
+            match #started {
+                #s::Started::Landed(landed) => return #value,
+                #s::Started::Flying(flight) => flight,
+            }
+        };
+        let looked = match is_all_borrowed {
+            true => started,
+            false => quote_spanned! {self.span=>
                 let mut found = #s::Lookup::Unasked;
                 { #lookup }
                 match found {
@@ -166,12 +181,17 @@ impl Expansion<'_> {
                     #s::Lookup::Hit(flight) => flight,
                     #s::Lookup::Miss(ref mut miss) => {
                         #meter
-                        match #start {
-                            #s::Started::Landed(landed) => return #value,
-                            #s::Started::Flying(flight) => flight,
-                        }
+                        #started
                     }
                 }
+            },
+        };
+        quote_spanned! {self.span=>
+            #reducer
+            #terms
+            let flight = {
+                let marker = || {};
+                #looked
             };
             return #flight.await;
         }

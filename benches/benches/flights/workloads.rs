@@ -82,9 +82,12 @@ impl<K: Key> Visit<K> for Alone<K> {
     }
 }
 
-/// So many tasks call one key, which is released by so many events from outside.
+/// So many tasks call one key, which is released by so many events from outside. A round is as many such crowds as make ten
+/// thousand callers: one of ten would be over before its code is in the cache.
 pub(crate) fn crowd(title: &str, callers: usize, events: usize) -> Contest {
-    let mut crowd = Crowd { contest: Contest::new(title).calls(callers as u64), callers, events };
+    let crowds = (10_000 / callers).max(1);
+    let contest = Contest::new(title).calls((crowds * callers) as u64);
+    let mut crowd = Crowd { contest, crowds, callers, events };
     crowd.visit::<Bare>();
     crowd.contest.compare_with_last();
     crowd.visit::<Spawned>();
@@ -94,6 +97,7 @@ pub(crate) fn crowd(title: &str, callers: usize, events: usize) -> Contest {
 
 struct Crowd {
     contest: Contest,
+    crowds: usize,
     callers: usize,
     events: usize,
 }
@@ -101,11 +105,13 @@ struct Crowd {
 impl Visit<u64> for Crowd {
     fn visit<C: Contender<u64>>(&mut self) {
         let happened = Events::default();
-        let (callers, events) = (self.callers, self.events);
+        let (crowds, callers, events) = (self.crowds, self.callers, self.events);
         let contender = C::new(Plan::events(&happened, events));
         let runtime = current_thread();
         self.contest.enter(C::NAME, move || {
-            released(&runtime, &contender, callers, &happened, events);
+            for _ in 0..crowds {
+                released(&runtime, &contender, callers, &happened, events);
+            }
         });
     }
 }

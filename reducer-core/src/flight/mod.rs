@@ -95,6 +95,7 @@ type SiteId = (Option<TypeId>, &'static str);
 
 /// A type that says what a site is.
 pub(crate) trait Named {
+    /// Not inlined: then there is one of it in a crate, as a rule, and known by its address.
     fn id() -> SiteId;
 }
 
@@ -102,6 +103,7 @@ pub(crate) trait Named {
 pub(crate) struct Open<F: ?Sized>(PhantomData<fn(&F)>);
 
 impl<F: ?Sized> Named for Open<F> {
+    #[inline(never)]
     fn id() -> SiteId {
         (None, type_name::<F>())
     }
@@ -111,6 +113,7 @@ impl<F: ?Sized> Named for Open<F> {
 pub(crate) struct Function<C>(PhantomData<fn() -> C>);
 
 impl<C: 'static> Named for Function<C> {
+    #[inline(never)]
     fn id() -> SiteId {
         (Some(TypeId::of::<C>()), type_name::<C>())
     }

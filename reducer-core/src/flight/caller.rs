@@ -293,8 +293,12 @@ where
             if let Err(ring) = this.link.refresh(flight) {
                 Err(ReduceError::Reentrant(ring))
             } else {
-                let new = mem::take(this.new);
-                match flight.core().turn(waiter, *this.stake, *this.parks, new, rows, cx) {
+                if mem::take(this.new)
+                    && flight.core().enlist(waiter, *this.stake, *this.parks, rows, cx)
+                {
+                    return Poll::Pending;
+                }
+                match flight.core().turn(waiter, *this.stake, *this.parks, cx) {
                     Turn::Over => Ok(None),
                     Turn::Wait => return Poll::Pending,
                     // The registry has seen to it that the flight is one of such values.
@@ -331,11 +335,13 @@ where
             let _entered = this.span.enter(flight.core());
             // A ring ends the wait as well: the registry looks for it again, and starts anew.
             if this.link.refresh(flight).is_ok() {
-                let (waiter, new) = (this.waiter.as_ref(), mem::take(this.new));
-                let rows = this.rows.rows();
-                if let Turn::Wait =
-                    flight.core().turn(waiter, *this.stake, *this.parks, new, rows, cx)
+                let (waiter, rows) = (this.waiter.as_ref(), this.rows.rows());
+                if mem::take(this.new)
+                    && flight.core().enlist(waiter, *this.stake, *this.parks, rows, cx)
                 {
+                    return Poll::Pending;
+                }
+                if let Turn::Wait = flight.core().turn(waiter, *this.stake, *this.parks, cx) {
                     return Poll::Pending;
                 }
             }

@@ -204,22 +204,54 @@ impl Core {
         if FlightSpan::IS_ON { self.lock().span.clone() } else { FlightSpan::default() }
     }
 
-    /// A caller is polled.
+    /// A caller is polled for the first time, and is no leader. Whether the flight is not over: then it waits.
+    pub(crate) fn enlist(
+        &self,
+        waiter: Pin<&Waiter>,
+        stake: Stake,
+        parks: bool,
+        rows: &Rows,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        // A waker's clone is its owner's code: not under the lock.
+        let waker = cx.waker().clone();
+        let mut state = self.lock();
+        let seen = self.word.seen();
+        if seen.is_over() {
+            drop(state);
+            drop(waker);
+            return false;
+        }
+        let follows = stake != Stake::Bystander;
+        let noted = follows && state.note_runtime(true, || rows.share());
+        let side = if noted && !parks { Side::Native } else { state.side(parks) };
+        state.register_new(waiter, side, waker);
+        // Who comes when the work is awake leaves it to those who were called before, and may share with more
+        // to come; but sees for itself, the next time, whether they have. The flight's task can be relied on.
+        // If it was woken since, whoever calls waits for the lock.
+        let look_again =
+            follows && seen.is_notified() && !(seen.is_hosted() && side == Side::Native);
+        drop(state);
+        if look_again {
+            cx.waker().wake_by_ref();
+        }
+        true
+    }
+
+    /// A caller is polled again.
     #[inline(always)]
     pub(crate) fn turn(
         &self,
         waiter: Pin<&Waiter>,
         stake: Stake,
         parks: bool,
-        new: bool,
-        rows: &Rows,
         cx: &mut Context<'_>,
     ) -> Turn {
         // A leader on its own drives where it would without us.
         if stake == Stake::Leader && self.word.take_seat_alone() {
             return Turn::Drive(None);
         }
-        self.turn_among_others(waiter, stake, parks, new, rows, cx)
+        self.turn_among_others(waiter, stake, parks, cx)
     }
 
     fn turn_among_others(
@@ -227,21 +259,18 @@ impl Core {
         waiter: Pin<&Waiter>,
         stake: Stake,
         parks: bool,
-        new: bool,
-        rows: &Rows,
         cx: &mut Context<'_>,
     ) -> Turn {
-        // A waker's clone is its owner's code: not under the lock. Who is new will most likely wait.
-        let mut fresh = new.then(|| cx.waker().clone());
+        let mut fresh = None;
         loop {
             let mut state = self.lock();
             if self.word.seen().is_over() {
                 let old = state.waiters.remove(waiter);
                 drop(state);
-                drop(old);
+                drop((old, fresh));
                 return Turn::Over;
             }
-            if !new && stake != Stake::Bystander && self.word.take_seat() {
+            if stake != Stake::Bystander && self.word.take_seat() {
                 let home = state.lift.as_ref().and_then(Lift::for_outsiders);
                 drop(state);
                 // A panic here would take along the seat, which is nobody's yet.
@@ -250,28 +279,18 @@ impl Core {
                 }
                 return Turn::Drive(home);
             }
-            let noted =
-                new && stake != Stake::Bystander && state.note_runtime(true, || rows.share());
-            let side = if noted && !parks { Side::Native } else { state.side(parks) };
-            if !new && state.waiters.has(waiter, side, cx.waker()) {
+            let side = state.side(parks);
+            if state.waiters.has(waiter, side, cx.waker()) {
                 return Turn::Wait;
             }
             if let Some(waker) = fresh.take() {
                 let old = state.register(waiter, side, waker);
-                // Who comes when the work is awake leaves it to those who were called before, and may share with more
-                // to come; but sees for itself, the next time, whether they have. The flight's task can be relied on.
-                let seen = self.word.seen();
-                let is_served = seen.is_hosted() && side == Side::Native;
-                let look_again =
-                    new && stake != Stake::Bystander && seen.is_notified() && !is_served;
                 drop(state);
                 drop(old);
-                if look_again {
-                    cx.waker().wake_by_ref();
-                }
                 return Turn::Wait;
             }
             drop(state);
+            // A waker's clone is its owner's code: not under the lock.
             fresh = Some(cx.waker().clone());
         }
     }
@@ -338,6 +357,7 @@ impl State {
 
     /// The queue for a caller that is polled here and now. One that parks its thread in between may park
     /// the very thread that the flight's task needs: no task serves it.
+    #[inline]
     pub(super) fn side(&self, parks: bool) -> Side {
         match &*self.lift {
             Some(lift) if !parks && lift.leads_here() => Side::Native,
@@ -345,8 +365,9 @@ impl State {
         }
     }
 
+    /// Puts a caller in line.
     #[must_use]
-    #[allow(unsafe_code, reason = "the one place that links a caller in")]
+    #[allow(unsafe_code, reason = "links a caller in")]
     pub(super) fn register(
         &mut self,
         waiter: Pin<&Waiter>,
@@ -358,6 +379,14 @@ impl State {
         // flight is over and it is in no queue; or after it has landed the flight itself, which removes them all, unless
         // nobody else holds it: then the list is gone with the flight. Nobody registers with one that is over.
         unsafe { self.waiters.set(waiter, side, waker) }
+    }
+
+    /// As `register`, of a caller who has never stood in line.
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "links a caller in")]
+    fn register_new(&mut self, waiter: Pin<&Waiter>, side: Side, waker: Waker) {
+        // SAFETY: as in `register`.
+        unsafe { self.waiters.link(waiter, side, waker) };
     }
 
     /// Decides whom to wake now that the work wants to be polled.

@@ -98,6 +98,7 @@ impl Waiters {
         }
     }
 
+    #[inline(always)]
     fn queue(&mut self, side: Side) -> (&mut *const Waiter, &mut u32) {
         match side {
             Side::Native => (&mut self.native, &mut self.natives),
@@ -126,6 +127,18 @@ impl Waiters {
         waker: Waker,
     ) -> Option<Waker> {
         let old = self.remove(waiter);
+        // SAFETY: as asked for.
+        unsafe { self.link(waiter, side, waker) };
+        old
+    }
+
+    /// As `set`, of a waiter that stands in no line.
+    ///
+    /// # Safety
+    /// As for `set`.
+    #[inline(always)]
+    pub(crate) unsafe fn link(&mut self, waiter: Pin<&Waiter>, side: Side, waker: Waker) {
+        debug_assert!(!waiter.is_linked(), "in two places at once");
         let this: *const Waiter = waiter.get_ref();
         let (head, len) = self.queue(side);
         *len += 1;
@@ -142,11 +155,10 @@ impl Waiters {
             }
         }
         let linked = Node { waker: Some(waker), prev, next };
-        // SAFETY: `&mut self` is the lock, and this the only access to the node now.
-        waiter.node.with_mut(|node| unsafe { *node = linked });
+        // SAFETY: `&mut self` is the lock, and this the only access to the node now, which has no waker.
+        waiter.node.with_mut(|node| unsafe { ptr::write(node, linked) });
         // Relaxed: under the lock.
         waiter.queue.store(side.queue(), Ordering::Relaxed);
-        old
     }
 
     /// Unlinks `waiter`, if it is linked, and gives back its waker.

@@ -293,12 +293,16 @@ where
             if let Err(ring) = this.link.refresh(flight) {
                 Err(ReduceError::Reentrant(ring))
             } else {
-                if mem::take(this.new)
-                    && flight.core().enlist(waiter, *this.stake, *this.parks, rows, cx)
+                let is_new = mem::take(this.new);
+                let turn = if is_new && flight.core().word.is_over_soon() {
+                    Turn::Over
+                } else if is_new && flight.core().enlist(waiter, *this.stake, *this.parks, rows, cx)
                 {
-                    return Poll::Pending;
-                }
-                match flight.core().turn(waiter, *this.stake, *this.parks, cx) {
+                    Turn::Wait
+                } else {
+                    flight.core().turn(waiter, *this.stake, *this.parks, cx)
+                };
+                match turn {
                     Turn::Over => Ok(None),
                     Turn::Wait => return Poll::Pending,
                     // The registry has seen to it that the flight is one of such values.

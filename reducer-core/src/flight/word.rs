@@ -10,6 +10,8 @@
 //! and whoever takes it acquires; the same for the outcome, which is written before `OVER` and read after. All
 //! transitions do both: they are read-modify-writes, and cost no more for it.
 
+use std::hint;
+
 use crate::sync::{AtomicUsize, Ordering};
 
 /// Somebody is polling the work, or building or dropping it.
@@ -30,6 +32,10 @@ const OVER: usize = 1 << 6;
 const HOSTED: usize = 1 << 7;
 /// One caller. All above count them.
 const CALLER: usize = 1 << 8;
+
+/// How often one who has just joined looks whether the poll that is going on ends the flight, before it goes to wait. Not
+/// under the models, which would try each.
+const SPINS: u32 = if cfg!(loom) { 0 } else { 20 };
 
 /// See the module.
 pub(super) struct Word(AtomicUsize);
@@ -172,6 +178,20 @@ impl Word {
     #[inline(always)]
     pub(super) fn notify(&self) -> bool {
         !self.set(NOTIFIED).has(SEATED | NOTIFIED | OVER)
+    }
+
+    /// Whether it is over while whoever has the seat now has it, and that is for no longer than it takes to go to sleep and
+    /// be woken.
+    #[inline]
+    pub(super) fn is_over_soon(&self) -> bool {
+        for _ in 0..SPINS {
+            let seen = self.seen();
+            if seen.is_over() || !seen.is_seated() {
+                return seen.is_over();
+            }
+            hint::spin_loop();
+        }
+        false
     }
 
     /// Takes the seat, if the work wants to be polled and nobody has begun to.

@@ -104,7 +104,7 @@ impl Reducer {
         K: Hash + Eq + Send + Sync + 'static,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        Call(self.call::<_, _, _, F>(key, Ready::new(work)))
+        Call(self.call(key, Ready::new(work)))
     }
 
     /// As [`reduce`](Self::reduce), and tells the caller's [`Role`]; what `reduce` panics with is the error.
@@ -140,7 +140,7 @@ impl Reducer {
         K: Hash + Eq + Send + Sync + 'static,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        self.call::<_, _, _, F>(key, Ready::new(work))
+        self.call(key, Ready::new(work))
     }
 
     /// As [`reduce`](Self::reduce), with work that only the leader builds: a follower's future stays small,
@@ -171,7 +171,7 @@ impl Reducer {
         K: Hash + Eq + Send + Sync + 'static,
         F: Future<Output: Clone + Send + Sync + 'static> + Send + 'static,
     {
-        Call(self.call::<_, _, _, F>(key, Build(Some(work))))
+        Call(self.call(key, Build(Some(work))))
     }
 
     /// As [`reduce`](Self::reduce), with a borrowed key: a `&str` finds the flight of a `String`. Only the call that leads
@@ -204,7 +204,7 @@ impl Reducer {
     }
 
     /// With work of an `F`.
-    fn call<K, W, V, F>(&self, key: K, work: W) -> OpenCall<'_, K, W, V>
+    fn call<K, W, V>(&self, key: K, work: W) -> OpenCall<'_, K, W, V>
     where
         K: Hash + Eq + Send + Sync + 'static,
         W: Work<K, V, ByEq>,

@@ -97,7 +97,7 @@ impl Sought {
     /// Some flight that may be it.
     #[inline(always)]
     fn find(&self, rows: &mut Table) -> Option<Hold> {
-        rows.find(self.hash, |flight| self.is_alike(flight)).map(Hold::clone)
+        rows.find(self.hash, |flight| self.is_alike(flight)).cloned()
     }
 }
 

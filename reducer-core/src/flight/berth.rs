@@ -108,17 +108,23 @@ impl Kit {
     #[cold]
     fn layout_with_tail(&self) -> Layout {
         let with_tail = self.whole.extend(Layout::new::<Tail>());
-        let (layout, tail) = with_tail.expect("no work is as large as the address space");
-        debug_assert_eq!(tail, self.whole.size(), "as `tail` has it");
+        let (layout, at) = with_tail.expect("no work is as large as the address space");
+        debug_assert_eq!(at, self.tail_at(), "that is where `extend` has it");
         layout.pad_to_align()
     }
 
-    /// Where the tail of a flight is, if it has one. Its size is a multiple of its alignment, which is no less than that
-    /// of a core, and so is the tail's.
+    /// How far from the flight its tail is, if it has one.
     #[inline(always)]
-    fn tail(&self, flight: *mut Core) -> *mut Tail {
-        const { assert!(align_of::<Tail>() <= align_of::<Core>()) };
-        flight.wrapping_byte_add(self.whole.size()).cast()
+    fn tail_at(&self) -> usize {
+        self.whole.size().next_multiple_of(align_of::<Tail>())
+    }
+
+    /// # Safety
+    /// The flight has a tail.
+    #[inline(always)]
+    unsafe fn tail(&self, flight: *mut Core) -> *mut Tail {
+        // SAFETY: in the same allocation, see `layout`.
+        unsafe { flight.byte_add(self.tail_at()).cast() }
     }
 }
 

@@ -89,7 +89,7 @@ mod imp {
             match self.flight.core().turn_of_host(cx) {
                 Turn::Over => Poll::Ready(()),
                 Turn::Wait => Poll::Pending,
-                Turn::Drive(_) => match Seat::new(&self.flight, &*self.rows).drive_as_host() {
+                Turn::Drive(_) => match Seat::new(&self.flight, &self.rows).drive_as_host() {
                     Some(seat) => seat.give_up_as_host(cx),
                     None => Poll::Ready(()),
                 },
@@ -99,7 +99,7 @@ mod imp {
 
     impl Drop for Host {
         fn drop(&mut self) {
-            phase::host_is_gone(&self.flight, &*self.rows);
+            phase::host_is_gone(&self.flight, &self.rows);
         }
     }
 

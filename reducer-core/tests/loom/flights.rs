@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use loom::future::{AtomicWaker, block_on};
+// loom's, or it does not see what orders the end of an event after its last use.
+use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use reducer_core::{ReduceError, Reducer, Role};

@@ -22,7 +22,7 @@ use crate::blocking::{follow_found, lead_or_follow};
 use crate::call::{READY, board_quick, check_runtime};
 use crate::error::ReduceError;
 use crate::flight::{
-    self, Cargo, Function, Hold, Led, Outcome, Place, Room, Stake, Waiting, quietly,
+    self, Cargo, Function, Hold, Led, Loan, Outcome, Place, Room, Stake, Waiting, quietly,
 };
 pub use crate::key::parts::{
     ByPtr, Fail, Output, capture, capture_option, no_part, probe, self_part, static_part,
@@ -217,7 +217,7 @@ where
     Cargo::send::<F, Function<C>, _, _>(work, start_any, miss)
 }
 
-/// The key of a flight, for its own work. A hold like any other, which goes with the work.
+/// The key of a flight, for its own work.
 pub struct FlightKey<K> {
     flight: Lender,
     key: PhantomData<fn() -> K>,
@@ -225,8 +225,8 @@ pub struct FlightKey<K> {
 
 /// Which flight that is.
 enum Lender {
-    Flight(Hold),
-    /// The one that work which waits is begun in.
+    Flight(Loan),
+    /// The one that work which waits is begun in. A hold like any other, which goes with the work.
     Later(Arc<OnceLock<Hold>>),
 }
 
@@ -239,7 +239,7 @@ enum BuiltFor<'a> {
 impl BuiltFor<'_> {
     fn key<K>(self) -> FlightKey<K> {
         let flight = match self {
-            Self::Flight(flight) => Lender::Flight(flight.clone()),
+            Self::Flight(flight) => Lender::Flight(flight.lend()),
             Self::Later(flight) => Lender::Later(Arc::clone(flight)),
         };
         FlightKey { flight, key: PhantomData }
@@ -250,11 +250,11 @@ impl<K: 'static> Deref for FlightKey<K> {
     type Target = K;
 
     fn deref(&self) -> &K {
-        let flight = match &self.flight {
-            Lender::Flight(flight) => flight,
-            Lender::Later(flight) => flight.get().expect("set before the work is polled"),
+        let key = match &self.flight {
+            Lender::Flight(loan) => loan.key(),
+            Lender::Later(flight) => flight.get().expect("set before the work is polled").key(),
         };
-        flight.key().expect("launched with this key")
+        key.expect("launched with this key")
     }
 }
 

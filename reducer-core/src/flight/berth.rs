@@ -25,7 +25,8 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop, MaybeUninit, offset_of};
 use std::pin::Pin;
-use std::ptr;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use super::{
@@ -219,6 +220,35 @@ unsafe fn poll<F: Future>(work: *mut (), cx: &mut Context<'_>, polled: *mut ()) 
     unsafe {
         polled.cast::<Poll<F::Output>>().write(Pin::new_unchecked(&mut *work.cast::<F>()).poll(cx))
     };
+}
+
+/// The loan of a flight's key to its own work. It keeps nothing alive, and is not counted: the work goes before its flight. If
+/// a loan is still out when the flight ends, it was taken out of the work, and then the flight's memory is never given back.
+pub(crate) struct Loan(NonNull<Core>);
+
+// SAFETY: a loan gives the key, by reference, and a flight's keys may be shared.
+unsafe impl Send for Loan {}
+// SAFETY: as above.
+unsafe impl Sync for Loan {}
+
+impl Loan {
+    /// The key, if it is a `K`.
+    #[inline(always)]
+    pub(crate) fn key<K: 'static>(&self) -> Option<&K> {
+        // SAFETY: the flight is there for as long as the loan is out: see `scrap`. Not dropped: no count was taken.
+        let flight =
+            ManuallyDrop::new(unsafe { Hold::from_raw(self.0.as_ptr().cast_const().cast()) });
+        // SAFETY: as above; the key never changes.
+        flight.key::<K>().map(|key| unsafe { &*ptr::from_ref(key) })
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        // Release: the key is looked at no more.
+        // SAFETY: as in `key`; this is the last that the loan does.
+        unsafe { self.0.as_ref() }.lent.store(false, Ordering::Release);
+    }
 }
 
 /// Work on its way into a flight with keys `K` by `S` and values `V`, or the room for it.
@@ -520,6 +550,19 @@ impl Hold {
         unsafe { core.cast::<u8>().add(self.core().kit.berth).cast() }
     }
 
+    /// Lends the key to the work. By the leader, who builds it.
+    ///
+    /// # Panics
+    /// If it is lent.
+    pub(crate) fn lend(&self) -> Loan {
+        let lent = &self.core().lent;
+        // Relaxed, and no swap: who has the seat is alone in this.
+        assert!(!lent.load(Ordering::Relaxed), "there is one work");
+        lent.store(true, Ordering::Relaxed);
+        // SAFETY: never null.
+        Loan(unsafe { NonNull::new_unchecked(self.as_ptr()) })
+    }
+
     /// Takes in the work that `build` puts there, if it does. By the leader, of a flight launched with a cargo for a
     /// `later` one, before it is polled.
     #[inline]
@@ -599,6 +642,11 @@ impl Hold {
             let layout = kit.layout((*flight).has_tail);
             if !(*flight).is_bare() {
                 quietly(|| self.clear());
+                // Acquire: pairs with the Release in `Loan::drop`.
+                if (*flight).lent.load(Ordering::Acquire) {
+                    // Somebody has the loan, and may look at the key.
+                    return;
+                }
                 if (*flight).has_tail {
                     quietly(|| ptr::drop_in_place(kit.tail(flight)));
                 }

@@ -27,6 +27,9 @@ use crate::sync::{Mutex, MutexGuard};
 /// more than twice the better one.
 const RENT: u8 = 16;
 
+/// A task that carried the flight died.
+const ORPHANED: u8 = 1 << 7;
+
 /// What a caller is to its flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stake {
@@ -49,11 +52,11 @@ pub(crate) struct Core {
     pub(super) aboard: Seated<Aboard>,
     /// There is a `Tail`.
     pub(super) has_tail: bool,
-    // Of the state, which has no room for them: changed under its lock.
-    /// A task that carried this flight died.
-    orphaned: AtomicBool,
-    /// Wake-ups of callers so far, up to `RENT`.
-    spent: AtomicU8,
+    /// There is a `Loan`. Changed by who has the seat, and by a loan that has gone astray.
+    pub(super) lent: AtomicBool,
+    /// Of the state, which has no room for it: changed under its lock. Wake-ups of callers so far, up to `RENT`; and
+    /// `ORPHANED`.
+    rent: AtomicU8,
 }
 
 pub(crate) struct State {
@@ -149,8 +152,8 @@ impl Core {
             state: Mutex::new(state),
             aboard: Seated::new(aboard),
             has_tail,
-            orphaned: AtomicBool::new(false),
-            spent: AtomicU8::new(0),
+            lent: AtomicBool::new(false),
+            rent: AtomicU8::new(0),
         }
     }
 
@@ -170,6 +173,7 @@ impl Core {
         let aboard = unsafe { self.aboard.with(|aboard| *aboard) };
         aboard == Aboard::Nothing
             && !self.has_tail
+            && !*self.lent.get_mut()
             && !FlightSpan::IS_ON
             && state.lift.is_none()
             && state.more.is_none()
@@ -193,7 +197,7 @@ impl Core {
     }
 
     pub(crate) fn is_orphaned(&self) -> bool {
-        self.orphaned.load(Ordering::Relaxed)
+        self.rent.load(Ordering::Relaxed) & ORPHANED != 0
     }
 
     pub(crate) fn set_span(&self, span: FlightSpan) {
@@ -400,7 +404,8 @@ impl State {
         }
         // One of them will drive.
         let wasted = calls.native.saturating_sub(1);
-        let spent = core.spent.load(Ordering::Relaxed);
+        let rent = core.rent.load(Ordering::Relaxed);
+        let (spent, orphaned) = (rent & !ORPHANED, rent & ORPHANED);
         match &*self.lift {
             // It may be ending by now, and then those who wait for that are not to be served by a task.
             Some(lift) if seen.is_flying() && u32::from(spent) + wasted > u32::from(RENT) => {
@@ -408,7 +413,10 @@ impl State {
                 calls.native = 0;
                 core.word.host();
             }
-            Some(_) => core.spent.store(spent.saturating_add(wasted as u8), Ordering::Relaxed),
+            Some(_) => {
+                let spent = (u32::from(spent) + wasted).min(u32::from(RENT)) as u8;
+                core.rent.store(orphaned | spent, Ordering::Relaxed);
+            }
             // Nobody is native to nowhere.
             None => {}
         }
@@ -555,7 +563,7 @@ pub(super) fn host_is_gone(flight: &Hold, rows: &Rows) {
         return;
     }
     let mut state = flight.core().lock();
-    flight.core().orphaned.store(true, Ordering::Relaxed);
+    flight.core().rent.fetch_or(ORPHANED, Ordering::Relaxed);
     let host = state.take_host();
     let lift = state.lift.take();
     let is_idle = word.unhost();

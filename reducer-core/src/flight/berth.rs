@@ -72,6 +72,8 @@ impl<T> Seated<T> {
 pub(super) struct Kit {
     /// Of hull and berth.
     whole: Layout,
+    /// The same, and a tail.
+    with_tail: Layout,
     /// Of the work.
     work: Layout,
     /// What the work is.
@@ -103,29 +105,29 @@ impl Kit {
     /// Of a flight, with a tail or not.
     #[inline(always)]
     fn layout(&self, has_tail: bool) -> Layout {
-        if has_tail { self.layout_with_tail() } else { self.whole }
-    }
-
-    #[cold]
-    fn layout_with_tail(&self) -> Layout {
-        let with_tail = self.whole.extend(Layout::new::<Tail>());
-        let (layout, at) = with_tail.expect("no work is as large as the address space");
-        debug_assert_eq!(at, self.tail_at(), "that is where `extend` has it");
-        layout.pad_to_align()
-    }
-
-    /// How far from the flight its tail is, if it has one.
-    #[inline(always)]
-    fn tail_at(&self) -> usize {
-        self.whole.size().next_multiple_of(align_of::<Tail>())
+        if has_tail { self.with_tail } else { self.whole }
     }
 
     /// # Safety
     /// The flight has a tail.
     #[inline(always)]
     unsafe fn tail(&self, flight: *mut Core) -> *mut Tail {
-        // SAFETY: in the same allocation, see `layout`.
-        unsafe { flight.byte_add(self.tail_at()).cast() }
+        // SAFETY: in the same allocation, where `with_tail` has it.
+        unsafe { flight.byte_add(tail_at(self.whole)).cast() }
+    }
+}
+
+/// How far from a flight of this layout its tail is, if it has one.
+#[inline(always)]
+const fn tail_at(whole: Layout) -> usize {
+    whole.size().next_multiple_of(align_of::<Tail>())
+}
+
+/// The layout of such a flight with a tail.
+const fn with_tail(whole: Layout) -> Layout {
+    match whole.extend(Layout::new::<Tail>()) {
+        Ok((layout, at)) if at == tail_at(whole) => layout.pad_to_align(),
+        _ => panic!("no work is as large as the address space"),
     }
 }
 
@@ -169,6 +171,7 @@ where
 {
     const KIT: Kit = Kit {
         whole: Layout::new::<Whole<K, V, S, F>>(),
+        with_tail: with_tail(Layout::new::<Whole<K, V, S, F>>()),
         work: Layout::new::<F>(),
         id: id::<F>,
         kind: Kind::of::<K, V>(),

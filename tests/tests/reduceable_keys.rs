@@ -210,3 +210,66 @@ fn forget_finds_a_flight_of_one_argument_by_that_alone() {
     gate.open();
     assert_eq!((call.ready(), runs("load")), (7, 1));
 }
+
+/// The expansion never does that: the loan of a key stays in the work. Who does it all the same keeps the key.
+#[test]
+fn a_key_that_is_taken_out_of_the_work_stays_good() {
+    use reducer_core::macro_support as support;
+    let (reducer, made) = (Reducer::new(), Arc::new(7));
+    let weak = Arc::downgrade(&made);
+    let mut kept = None;
+    {
+        let key = support::probe(&made).part();
+        let call = support::call_lent::<u64, _, _, _, _>(&reducer, &|| {}, key, |key| {
+            kept = Some(key);
+            async { 1 }
+        });
+        let support::Started::Landed(landed) = call else { panic!("it is ready at once") };
+        assert_eq!(support::value(landed), 1);
+    }
+    drop((made, reducer));
+    let kept = kept.expect("it was built");
+    assert!(**kept == 7 && weak.upgrade().is_some(), "the flight's memory is not given back");
+    // Nor later: nobody is there who could.
+    drop(kept);
+    assert!(weak.upgrade().is_some());
+}
+
+mod spoof {
+    use std::borrow::Borrow;
+
+    /// Called as a string is, but for where it lies; what it is owned as is a string.
+    #[allow(non_camel_case_types)]
+    #[derive(Debug, Hash, PartialEq, Eq)]
+    pub struct str(pub u8);
+
+    impl Borrow<str> for String {
+        fn borrow(&self) -> &str {
+            const { &str(7) }
+        }
+    }
+
+    impl ToOwned for str {
+        type Owned = String;
+
+        fn to_owned(&self) -> String {
+            super::count_run("spoof");
+            // A deadlock, if this ran under the lock that it takes.
+            assert_eq!(reducer_core::Reducer::global().in_flight(), 0);
+            String::from("7")
+        }
+    }
+}
+
+#[test]
+fn what_is_only_called_as_a_string_is_not_owned_under_a_lock() {
+    #[reduceable]
+    async fn by_spoof(name: &spoof::str) -> usize {
+        name.0.into()
+    }
+    let spoof = spoof::str(7);
+    let by_hand = Reducer::global().reduce_by_ref(&spoof, async { 7 });
+    assert_eq!(ByHand::new(by_hand).ready(), 7);
+    assert_eq!(ByHand::new(by_spoof(&spoof)).ready(), 7);
+    assert!(runs("spoof") >= 2);
+}

@@ -123,11 +123,28 @@ pub fn lookup_if_dear<'r, V, P>(
     *found = Lookup::Miss(Miss::new(reducer, site, hash, Kept::of(key)));
 }
 
-/// Whether dropping such an argument does anything.
-#[inline(always)]
-#[must_use]
-pub fn minds<T>(_: &T) -> bool {
-    std::mem::needs_drop::<T>()
+/// Whether dropping an argument does anything. Told its type by a move that never happens: a borrow would keep a second
+/// place for the argument in the caller's future.
+#[derive(Debug)]
+pub struct Minds<T>(PhantomData<fn(T)>);
+
+impl<T> Minds<T> {
+    /// Of some type.
+    #[allow(clippy::new_without_default, reason = "generated code says what it means")]
+    #[must_use]
+    pub fn new() -> Self {
+        Self(PhantomData)
+    }
+
+    /// Of this one. Never called.
+    pub fn is_of(&self, _: T) {}
+
+    /// See above.
+    #[inline(always)]
+    #[must_use]
+    pub fn get(&self) -> bool {
+        std::mem::needs_drop::<T>()
+    }
 }
 
 /// A key with no flight to follow, a moment ago, or one that nobody has looked for. It stays where the look-up has put it.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Barrier;
 use std::time::Duration;
 
-use reducer_core::{ReduceError, Reduced, Reducer};
+use reducer_core::{ReduceError, Reduced, Reducer, reduceable};
 use reducer_tests::{ByHand, Gate, panics};
 
 fn ring_of<V: std::fmt::Debug>(outcome: Result<Reduced<V>, ReduceError>) -> usize {
@@ -36,6 +36,47 @@ fn reduce_panics_with_the_ring_and_the_panic_lands() {
     let message = panics(|| call.poll());
     assert!(message.starts_with("this call would wait on itself"), "{message}");
     assert_eq!(reducer.in_flight(), 0);
+}
+
+/// What builds the work of a flight runs inside of it, and so inside of the flight around.
+#[test]
+fn what_builds_work_is_told_if_it_calls_for_a_flight_around() {
+    let reducer = Reducer::new();
+    let (led, around) = (reducer.clone(), reducer.clone());
+    let mut call = ByHand::new(reducer.reduce("a", async move {
+        let build = move || {
+            let ring = ring_of(ByHand::new(around.try_reduce("a", async { 0usize })).ready());
+            async move { ring }
+        };
+        led.reduce_with("b", build).await
+    }));
+    assert_eq!(call.ready(), 2);
+}
+
+/// So does a `Clone` of what is borrowed.
+#[test]
+fn a_clone_for_the_work_is_told_if_it_calls_for_a_flight_around() {
+    struct Calls(bool);
+    impl Clone for Calls {
+        fn clone(&self) -> Self {
+            if self.0 {
+                let message = panics(|| ByHand::new(outer(1, &Self(false))).ready());
+                assert!(message.starts_with("this call would wait on itself"), "{message}");
+            }
+            Self(false)
+        }
+    }
+    #[reduceable(key = n)]
+    async fn outer(n: u64, calls: &Calls) -> u64 {
+        assert!(!calls.0);
+        n + inner("x", &Calls(true)).await
+    }
+    #[reduceable(skip(calls))]
+    async fn inner(name: &str, calls: &Calls) -> u64 {
+        assert!(name == "x" && !calls.0);
+        2
+    }
+    assert_eq!(ByHand::new(outer(1, &Calls(false))).ready(), 3);
 }
 
 /// a -> b -> c -> a, in one task: each is led inside the one before.

@@ -316,3 +316,16 @@ async fn arguments_may_have_the_names_that_the_expansion_uses() {
     assert_eq!(join!(call(), call()), (9, 9));
     assert_eq!(runs("names"), 1);
 }
+
+#[test]
+fn an_argument_may_be_there_only_sometimes() {
+    #[reduceable(skip(here, gone))]
+    async fn sometimes(
+        id: u64,
+        #[cfg(any(unix, not(unix)))] here: String,
+        #[cfg(all(unix, not(unix)))] gone: Nothing,
+    ) -> u64 {
+        id + here.len() as u64
+    }
+    assert_eq!(pollster::block_on(sometimes(1, String::from("ab"))), 3);
+}

@@ -158,3 +158,54 @@ fn the_future_of_a_call_is_small_whatever_the_body_holds() {
     assert!(sizes.iter().all(|size| *size - span < 256), "{sizes:?}");
     assert_eq!(["large", "three_strings", "load", "on_terms"].map(runs), [0; 4]);
 }
+
+/// Neither does it keep a second place for what has no destructor.
+#[test]
+fn a_moved_argument_is_once_in_the_future() {
+    #[reduceable(key = id)]
+    async fn large(id: u64, numbers: [u64; 64]) -> u64 {
+        numbers[0] + id
+    }
+    let call = large(1, [2; 64]);
+    let size = size_of_val(&call);
+    assert!(size < 2 * size_of::<[u64; 64]>(), "{size} bytes");
+    assert_eq!(ByHand::new(call).ready(), 3);
+}
+
+mod id {
+    use std::borrow::Borrow;
+
+    /// Behind a reference, a number that is not copied by whoever has it.
+    #[derive(Debug, PartialEq, Eq, Hash)]
+    pub(super) struct Id(pub(super) u64);
+
+    impl Borrow<Id> for u64 {
+        fn borrow(&self) -> &Id {
+            Box::leak(Box::new(Id(*self)))
+        }
+    }
+
+    impl ToOwned for Id {
+        type Owned = u64;
+
+        fn to_owned(&self) -> u64 {
+            super::count_run("to_owned");
+            self.0
+        }
+    }
+}
+
+#[test]
+fn who_joins_owns_no_key_of_a_type_that_counts() {
+    #[reduceable]
+    async fn by_id(id: &id::Id, page: u64) -> u64 {
+        std::future::pending::<()>().await;
+        id.0 + page
+    }
+    let id = id::Id(1);
+    let mut calls = [(); 4].map(|()| ByHand::new(by_id(&id, 1)));
+    calls.iter_mut().for_each(|call| {
+        call.pending();
+    });
+    assert_eq!(runs("to_owned"), 1);
+}

@@ -239,7 +239,7 @@ mod spoof {
     use std::borrow::Borrow;
 
     /// Called as a string is, but for where it lies; what it is owned as is a string.
-    #[allow(non_camel_case_types)]
+    #[allow(non_camel_case_types, reason = "that is what is tried")]
     #[derive(Debug, Hash, PartialEq, Eq)]
     pub struct str(pub u8);
 

@@ -118,6 +118,8 @@ impl<R: HoldsRows, V: Clone + 'static> Place<R, V> {
         });
         // What comes before the poll may say no, or panic, and the others are to find that the flight has begun.
         if WaitSpan::IS_ON || is_inside() {
+            // The edge before that: what the work is built by may call for the flight that we are in.
+            let _ = self.link.refresh(flight);
             let first = first.take().expect("it is begun once");
             if begin::<V>(flight, rows, &mut self.failed, first) {
                 self.is_over = true;

@@ -56,7 +56,8 @@ impl<V, O: Send + Sync + 'static> Key for Part<V, O> {
     type Same = SamePart<O>;
 
     fn is_free() -> bool {
-        is_plain::<O>()
+        // Bits of a number, and no argument, are looked for as they are kept.
+        is_plain::<O>() && (is_quick::<V, O>() || type_name::<V>() == type_name::<O>())
     }
 
     fn is_quick() -> bool {
@@ -91,7 +92,8 @@ fn is_quick<V, O: 'static>() -> bool {
     let view = type_name::<V>();
     match view.strip_prefix('&') {
         None => false,
-        Some("str" | "alloc::string::String") => TypeId::of::<O>() == TypeId::of::<String>(),
+        // Not `&String`: a user's crate may be called `alloc`.
+        Some("str") => TypeId::of::<O>() == TypeId::of::<String>(),
         Some(referent) => is_plain::<O>() && referent == type_name::<O>(),
     }
 }

@@ -122,8 +122,11 @@ impl Expansion<'_> {
             .enumerate()
             .filter(|(index, arg)| arg.hold == Hold::Move && !self.model.has_in_key(*index));
         let minds = moved.map(|(_, arg)| self.minds(arg));
+        // Before anything borrows from an argument.
+        let minds =
+            meter.is_none().then(|| quote_spanned!(self.span=> let minds = false #(| #minds)*;));
         let lookup = match meter.is_none() {
-            true => self.lookup("lookup_if_dear", quote_spanned!(self.span=> , false #(| #minds)*)),
+            true => self.lookup("lookup_if_dear", quote_spanned!(self.span=> , minds)),
             false => self.lookup("lookup", TokenStream::new()),
         };
         let work = quote_spanned! {self.span=>
@@ -174,6 +177,7 @@ impl Expansion<'_> {
         let looked = match is_all_borrowed {
             true => started,
             false => quote_spanned! {self.span=>
+                #minds
                 let mut found = #s::Lookup::Unasked;
                 { #lookup }
                 match found {
@@ -446,8 +450,24 @@ impl Expansion<'_> {
         let name = &arg.name;
         let span = at(name.span());
         let (s, cfgs) = (self.support.at(span), cfgs(arg));
-        let minds = quote_spanned!(span=> #s::minds(&#name));
-        if cfgs.is_empty() { minds } else { quote_spanned!(span=> { #(#cfgs)* { #minds } true }) }
+        let output = &self.model.output;
+        let conditions = cfgs.iter().filter_map(|attr| attr.meta.require_list().ok());
+        let conditions: Vec<_> = conditions.map(|list| &list.tokens).collect();
+        let minds = quote_spanned! {span=> {
+            let minds = #s::Minds::new();
+            if false {
+                minds.is_of(#name);
+                return #s::never::<#output>();
+            }
+            minds.get()
+        }};
+        if cfgs.is_empty() {
+            return minds;
+        }
+        quote_spanned! {span=> {
+            #(#cfgs)* { #minds }
+            #[cfg(not(all(#(#conditions),*)))] { false }
+        }}
     }
 
     /// The copy that the shared call keeps of a borrowed argument, or what it needs of one that the key has.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::panic::panic_any;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicIsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
@@ -394,6 +394,32 @@ fn a_waker_that_panics_when_it_is_dropped_takes_no_wake_up_along() {
     assert!(elsewhere.is_woken());
     elsewhere.ready();
     assert_eq!(reducer.in_flight(), 0);
+}
+
+/// And one whose destructor panics, whose payload's destructor panics: no destructor is so bad that it comes out of a call.
+#[test]
+fn a_payload_that_panics_with_its_like_comes_out_of_no_call() {
+    static LEFT: AtomicUsize = AtomicUsize::new(2);
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            let go = |left: usize| left.checked_sub(1);
+            if LEFT.fetch_update(SeqCst, SeqCst, go).is_ok() {
+                std::panic::panic_any(Self);
+            }
+        }
+    }
+    #[derive(PartialEq, Eq, Hash)]
+    struct Key(Arc<u8>);
+    impl Drop for Key {
+        fn drop(&mut self) {
+            std::panic::panic_any(Bomb);
+        }
+    }
+    let (reducer, inside) = (Reducer::new(), Arc::new(1));
+    let outcome = ByHand::new(reducer.try_reduce(Key(inside.clone()), async { 1 })).ready();
+    assert_eq!((outcome.unwrap().value, LEFT.load(SeqCst)), (1, 1));
+    assert_eq!((reducer.in_flight(), Arc::strong_count(&inside)), (0, 1));
 }
 
 /// Hazard of a panic's payload, which is users' code like any value.

@@ -33,6 +33,7 @@
 use std::any::{Any, TypeId, type_name};
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::fn_addr_eq;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -598,6 +599,8 @@ pub(crate) fn quietly(act: impl FnOnce()) {
 
 #[cold]
 fn forget_panic(payload: Box<dyn Any + Send>) {
-    // A payload's destructor may panic in its turn.
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+    // A payload's destructor may panic in its turn, and what it panics with has one as well.
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        mem::forget(payload);
+    }
 }

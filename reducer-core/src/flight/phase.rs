@@ -168,6 +168,10 @@ impl Core {
     #[inline(always)]
     #[allow(unsafe_code, reason = "as in berth.rs")]
     pub(super) fn is_bare(&mut self) -> bool {
+        // Where there are no futexes a lock has memory of its own.
+        if mem::needs_drop::<Mutex<()>>() {
+            return false;
+        }
         let state = self.state.get_mut();
         // SAFETY: nobody else is there, so nobody else has the seat.
         let aboard = unsafe { self.aboard.with(|aboard| *aboard) };

@@ -58,11 +58,12 @@ impl Expansion<'_> {
     //              let reducer = support::global();
     //              let flight = {
     //                  let marker = || {};
+    //                  let minds = false;
     //                  let mut found = Unasked;
     //                  {
     //                      let site = support::site(&marker);
     //                      let key = (support::probe(&id).part(), support::probe(&tag).part());
-    //                      support::lookup_if_dear::<Result<User, Error>, ..>(&mut found, reducer, site, key, false);
+    //                      support::lookup_if_dear::<Result<User, Error>, ..>(&mut found, reducer, site, key, minds);
     //                  }
     //                  match found {
     //                      Unasked => never(),

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use reducer_core::{ReduceError, Reducer, reduceable};
+use reducer_core::{ReduceError, Reducer, StatisticsOverallHooks, reduceable};
 use reducer_tests::{ByHand, Count, DropCounts, Gate, never_runs, panics, settle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -671,4 +671,45 @@ fn an_objects_address_is_not_given_away_while_a_flight_is_known_by_it() {
     assert_eq!(call.ready(), 0);
     let values: Vec<_> = settle(&mut calls).into_iter().flatten().collect();
     assert_eq!(values, (1..1000).collect::<Vec<_>>());
+}
+
+/// Hazard of a flight's layout: key, work, value and what hooks want to know lie one behind the other, as large as they
+/// may be.
+#[test]
+fn keys_and_works_may_want_to_lie_at_round_addresses() {
+    #[repr(align(64))]
+    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+    struct Key(u8);
+    #[repr(align(128))]
+    struct Large(u8);
+    #[derive(Clone, Debug)]
+    #[repr(align(32))]
+    struct Value(Arc<()>);
+
+    let round = |at: *const Large| at as usize % align_of::<Large>() == 0;
+    let reducers =
+        [Reducer::new(), Reducer::builder().hooks(StatisticsOverallHooks::new()).build()];
+    for reducer in reducers {
+        let (value, gate) = (Value(Arc::default()), Gate::new());
+        for lands in [false, true] {
+            let work = || {
+                let (large, value, pass) = (Large(3), value.clone(), gate.pass());
+                async move {
+                    pass.await;
+                    assert!(large.0 == 3 && round(&large));
+                    value
+                }
+            };
+            let mut calls = [(); 3].map(|()| ByHand::new(reducer.reduce(Key(1), work())));
+            calls.iter_mut().for_each(|call| {
+                call.pending();
+            });
+            if lands {
+                gate.open();
+                let values = calls.map(|mut call| call.ready());
+                assert_eq!(Arc::strong_count(&value.0), 1 + values.len());
+            }
+        }
+        assert_eq!((Arc::strong_count(&value.0), reducer.in_flight()), (1, 0));
+    }
 }

@@ -101,7 +101,7 @@ pub fn lookup<'r, V, P>(
 
 /// As [`lookup`]. If the key is but numbers, and nobody minds when what else was moved is dropped, there is nothing to be
 /// spared: whether the call follows or leads is seen by `start`, with one look at the table.
-#[inline(always)]
+#[inline]
 pub fn lookup_if_dear<'r, V, P>(
     found: &mut Lookup<'r, V, P::Owned, P::Same>,
     reducer: &'r Reducer,
@@ -297,14 +297,12 @@ where
     C: 'static,
 {
     let mut build = Some(build);
-    let started = start_building(miss, Cargo::later::<F, Function<C>>, &mut |room, _| {
-        // Nothing is begun twice.
-        if let Some(build) = build.take() {
-            room.fill(build);
+    start_building(miss, Cargo::later::<F, Function<C>>, &mut |asked| {
+        if let (Some(build), Some((room, _))) = (build.take(), asked) {
+            let room = room.of();
+            room.fill(build());
         }
-    });
-    drop_unused(build, &started);
-    started
+    })
 }
 
 /// The same, with work that borrows from the flight's key as well.
@@ -323,14 +321,12 @@ where
     C: 'static,
 {
     let mut build = Some(build);
-    let started = start_building(miss, Cargo::later::<F, Function<C>>, &mut |room, flight| {
-        // Nothing is begun twice.
-        if let Some(build) = build.take() {
-            room.fill(|| build(flight.key()));
+    start_building(miss, Cargo::later::<F, Function<C>>, &mut |asked| {
+        if let (Some(build), Some((room, flight))) = (build.take(), asked) {
+            let room = room.of();
+            room.fill(build(flight.key()));
         }
-    });
-    drop_unused(build, &started);
-    started
+    })
 }
 
 /// Leads with work that takes copies of what was borrowed, or follows. Of a function whose arguments are all borrowed: none
@@ -352,14 +348,12 @@ where
 {
     let mut build = Some(build);
     let room = Cargo::later::<F, Function<C>>;
-    let started = call_building(reducer, site(marker), key, room, &mut |room, _| {
-        // Nothing is begun twice.
-        if let Some(build) = build.take() {
-            room.fill(build);
+    call_building(reducer, site(marker), key, room, &mut |asked| {
+        if let (Some(build), Some((room, _))) = (build.take(), asked) {
+            let room = room.of();
+            room.fill(build());
         }
-    });
-    drop_unused(build, &started);
-    started
+    })
 }
 
 /// The same, with work that borrows from the flight's key as well.
@@ -380,23 +374,12 @@ where
 {
     let mut build = Some(build);
     let room = Cargo::later::<F, Function<C>>;
-    let started = call_building(reducer, site(marker), key, room, &mut |room, flight| {
-        // Nothing is begun twice.
-        if let Some(build) = build.take() {
-            room.fill(|| build(flight.key()));
+    call_building(reducer, site(marker), key, room, &mut |asked| {
+        if let (Some(build), Some((room, flight))) = (build.take(), asked) {
+            let room = room.of();
+            room.fill(build(flight.key()));
         }
-    });
-    drop_unused(build, &started);
-    started
-}
-
-fn drop_unused<V, B>(build: Option<B>, started: &Started<'_, V>) {
-    match started {
-        // What went wrong is told; a destructor has nothing to add.
-        Started::Landed(_) => quietly(|| drop(build)),
-        // While the stake is still ours to give up: it may panic.
-        Started::Flying(_) => drop(build),
-    }
+    })
 }
 
 // What follows does not know the type of the work: there is one for every function in a program, and
@@ -407,7 +390,7 @@ fn call_building<'r, V, P>(
     site: Site,
     key: P,
     room: fn() -> Cargo<'static, P::Owned, V, P::Same>,
-    build: Builder<'_>,
+    build: &mut Builder<'_>,
 ) -> Started<'r, V>
 where
     V: Output,
@@ -433,7 +416,7 @@ where
 fn start_building<'r, V, K, S>(
     miss: &mut Miss<'r, V, K, S>,
     room: fn() -> Cargo<'static, K, V, S>,
-    build: Builder<'_>,
+    build: &mut Builder<'_>,
 ) -> Started<'r, V>
 where
     V: Output,
@@ -444,8 +427,8 @@ where
     start_in_room(reducer, site, hash, key, room, build)
 }
 
-/// Builds the work.
-type Builder<'a> = &'a mut dyn FnMut(Room<'_>, BuiltFor<'_>);
+/// Builds the work, once, where it is to lie; or drops what it would build it of.
+type Builder<'b> = dyn FnMut(Option<(Room<'_>, BuiltFor<'_>)>) + 'b;
 
 #[inline(always)]
 fn start_in_room<'r, V, P>(
@@ -454,21 +437,29 @@ fn start_in_room<'r, V, P>(
     hash: u32,
     key: &mut Option<P>,
     room: fn() -> Cargo<'static, P::Owned, V, P::Same>,
-    build: Builder<'_>,
+    build: &mut Builder<'_>,
 ) -> Started<'r, V>
 where
     V: Output,
     P: Key,
     P::Same: Send + Sync,
 {
-    let begin = |build: &mut Builder<'_>, flight: &Hold| {
-        flight.board(|room| build(room, BuiltFor::Flight(flight)));
+    let begin = |build: &mut &mut Builder<'_>, flight: &Hold| {
+        flight.board(|room| build(Some((room, BuiltFor::Flight(flight)))));
     };
-    let apart = |build: Builder<'_>| {
+    let apart = |build: &mut Builder<'_>| {
         let flight = Arc::new(OnceLock::new());
-        (room().built(|room| build(room, BuiltFor::Later(&flight))), Some(flight))
+        let work = room().built(|room| build(Some((room, BuiltFor::Later(&flight)))));
+        (work, Some(flight))
     };
-    start_with(reducer, site, hash, key, build, |_| room(), begin, apart)
+    let started = start_with(reducer, site, hash, key, &mut *build, |_| room(), begin, apart);
+    match started {
+        // What went wrong is told; a destructor has nothing to add.
+        Started::Landed(_) => quietly(|| build(None)),
+        // While the stake is still ours to give up: it may panic.
+        Started::Flying(_) => build(None),
+    }
+    started
 }
 
 fn start_any<'r, V, K, S>(miss: &mut Miss<'r, V, K, S>, work: Cargo<'_, K, V, S>) -> Started<'r, V>

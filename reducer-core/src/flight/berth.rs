@@ -440,24 +440,32 @@ pub(crate) struct Room<'a> {
     is_full: &'a Cell<bool>,
 }
 
-impl Room<'_> {
-    /// With what `build` makes.
+impl<'a> Room<'a> {
+    /// For an `F`. To be asked before that is built, which then is built where it is to lie.
     ///
     /// # Panics
     /// If it is for another work.
-    //
-    // Built when all else is done, and so where it is to lie.
     #[inline]
-    pub(crate) fn fill<F: 'static>(self, build: impl FnOnce() -> F) {
+    pub(crate) fn of<F: 'static>(self) -> RoomOf<'a, F> {
         self.expect(id::<F>);
-        // SAFETY: whoever makes a room has it for one such work.
-        unsafe { self.at.cast::<F>().write(build()) };
-        self.is_full.set(true);
+        RoomOf(self, PhantomData)
     }
 
     // Apart, for it does not know the work.
     fn expect(&self, id: fn() -> TypeId) {
         assert!(is_same(self.id, id), "it has room for another work");
+    }
+}
+
+/// Where a work of this type is to lie.
+pub(crate) struct RoomOf<'a, F>(Room<'a>, PhantomData<fn(F)>);
+
+impl<F> RoomOf<'_, F> {
+    #[inline(always)]
+    pub(crate) fn fill(self, work: F) {
+        // SAFETY: whoever makes a room has it for one such work.
+        unsafe { self.0.at.cast::<F>().write(work) };
+        self.0.is_full.set(true);
     }
 }
 

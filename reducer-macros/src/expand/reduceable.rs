@@ -58,12 +58,11 @@ impl Expansion<'_> {
     //              let reducer = support::global();
     //              let flight = {
     //                  let marker = || {};
-    //                  let minds = false;
     //                  let mut found = Unasked;
     //                  {
     //                      let site = support::site(&marker);
     //                      let key = (support::probe(&id).part(), support::probe(&tag).part());
-    //                      support::lookup_if_dear::<Result<User, Error>, ..>(&mut found, reducer, site, key, minds);
+    //                      support::lookup::<Result<User, Error>, ..>(&mut found, reducer, site, key);
     //                  }
     //                  match found {
     //                      Unasked => never(),
@@ -117,7 +116,9 @@ impl Expansion<'_> {
         let body = block(body, body_span);
         let (meter, permit) = self.meter();
         let lends = (0..args.len()).any(|index| self.element(index).is_some());
-        // What is moved and not in the key; in the key it may be a number.
+        // Nothing that is borrowed is but a number, as a rule. What is moved and in the key may be; and of what is not in it
+        // it matters whether anybody minds when it is dropped.
+        let may_be_free = meter.is_none() && !lends;
         let moved = args
             .iter()
             .enumerate()
@@ -125,8 +126,8 @@ impl Expansion<'_> {
         let minds = moved.map(|(_, arg)| self.minds(arg));
         // Before anything borrows from an argument.
         let minds =
-            meter.is_none().then(|| quote_spanned!(self.span=> let minds = false #(| #minds)*;));
-        let lookup = match meter.is_none() {
+            may_be_free.then(|| quote_spanned!(self.span=> let minds = false #(| #minds)*;));
+        let lookup = match may_be_free {
             true => self.lookup("lookup_if_dear", quote_spanned!(self.span=> , minds)),
             false => self.lookup("lookup", TokenStream::new()),
         };

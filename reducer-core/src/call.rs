@@ -277,7 +277,15 @@ where
                     let led = place.lead(|flight| work.begin(flight));
                     return self.led(led, &mut place, cx);
                 }
-                Ok(mut place) => self.as_mut().wait(&mut place, wanted),
+                Ok(mut place) if place.stake() == Stake::Follower => {
+                    self.set(Self::Aboard { waiting: Waiting::of(&mut place) });
+                    if let TryCallProjection::Aboard { waiting } = self.as_mut().project() {
+                        if waiting.get_in_line(cx) {
+                            return Poll::Pending;
+                        }
+                    }
+                }
+                Ok(mut place) => self.as_mut().stand_by(&mut place, wanted),
                 Err(error) => return self.fail(error),
             }
         }
@@ -358,20 +366,6 @@ where
                 }
                 Poll::Pending
             }
-        }
-    }
-
-    /// Waits for the outcome, or, with something still wanted, for an end.
-    #[inline(always)]
-    fn wait(
-        mut self: Pin<&mut Self>,
-        place: &mut Place<R, V>,
-        wanted: Option<Wanted<P, P::Owned, P::Same>>,
-    ) {
-        if wanted.is_none() {
-            self.set(Self::Aboard { waiting: Waiting::of(place) });
-        } else {
-            self.stand_by(place, wanted);
         }
     }
 

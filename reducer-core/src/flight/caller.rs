@@ -257,6 +257,20 @@ where
         Seat::new(flight, this.rows.rows()).give_up(this.waiter.as_ref(), *this.parks, cx);
     }
 
+    /// Whether there is nothing for a follower in its first poll but to get in line, as a rule, and it has done so.
+    #[inline(always)]
+    pub(crate) fn get_in_line(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
+        let this = self.project();
+        let flight = this.flight.as_ref().expect(OVER);
+        let word = &flight.core().word;
+        let is_usual = !WaitSpan::IS_ON && !is_inside() && !word.seen().is_seated();
+        is_usual && {
+            *this.new = false;
+            let (waiter, rows) = (this.waiter.as_ref(), this.rows.rows());
+            flight.core().enlist(waiter, Stake::Follower, *this.parks, rows, cx)
+        }
+    }
+
     /// Waits for the outcome. Drives the flight when it is this caller's turn.
     #[inline(always)]
     pub(crate) fn poll_outcome(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<V>>

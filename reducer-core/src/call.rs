@@ -306,11 +306,16 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Result<Reduced<V>, ReduceError>> {
         match self.as_mut().project() {
-            TryCallProjection::Aboard { waiting } => {
+            TryCallProjection::Aboard { mut waiting } => {
                 let role = match waiting.stake() {
                     Stake::Leader => Role::Led,
                     Stake::Follower | Stake::Bystander => Role::Joined,
                 };
+                if role == Role::Joined {
+                    if let Some(value) = waiting.as_mut().value() {
+                        return Poll::Ready(Ok(Reduced { value, role }));
+                    }
+                }
                 let outcome = ready!(waiting.poll_outcome(cx));
                 Poll::Ready(outcome.map(|value| Reduced { value, role }))
             }

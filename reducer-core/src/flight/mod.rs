@@ -344,6 +344,18 @@ impl Hold {
         quietly(|| unsafe { self.clear() });
     }
 
+    /// A clone of the value that everybody gets, if the flight is over and there is one.
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "the berth; argued in berth.rs")]
+    pub(crate) fn value<V: Clone + 'static>(&self) -> Option<V> {
+        if !self.core().word.seen().is_over() {
+            return None;
+        }
+        self.expect_values::<V>();
+        // SAFETY: as we have just seen.
+        unsafe { self.outcome_unchecked::<V>() }?.as_ref().ok().cloned()
+    }
+
     /// A clone of what everybody gets, made with no lock held. Of a flight that has been seen to be over.
     #[inline(always)]
     #[allow(unsafe_code, reason = "the berth; argued in berth.rs")]

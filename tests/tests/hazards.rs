@@ -417,7 +417,7 @@ fn a_payload_that_panics_with_its_like_comes_out_of_no_call() {
         }
     }
     let (reducer, inside) = (Reducer::new(), Arc::new(1));
-    let outcome = ByHand::new(reducer.try_reduce(Key(inside.clone()), async { 1 })).ready();
+    let outcome = ByHand::new(reducer.try_reduce(Key(Arc::clone(&inside)), async { 1 })).ready();
     assert_eq!((outcome.unwrap().value, LEFT.load(SeqCst)), (1, 1));
     assert_eq!((reducer.in_flight(), Arc::strong_count(&inside)), (0, 1));
 }
@@ -686,7 +686,7 @@ fn keys_and_works_may_want_to_lie_at_round_addresses() {
     #[repr(align(32))]
     struct Value(Arc<()>);
 
-    let round = |at: *const Large| at as usize % align_of::<Large>() == 0;
+    let round = |at: *const Large| (at as usize).trailing_zeros() >= align_of::<Large>().ilog2();
     let reducers =
         [Reducer::new(), Reducer::builder().hooks(StatisticsOverallHooks::new()).build()];
     for reducer in reducers {

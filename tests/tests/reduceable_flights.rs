@@ -2,6 +2,8 @@
 #![deny(warnings)]
 
 use std::pin::Pin;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 
 use reducer_core::{Reducer, reduceable};
@@ -179,6 +181,41 @@ fn a_panic_is_everybodys_and_the_next_call_starts_afresh() {
     assert_eq!(runs("fragile"), 1);
     ByHand::new(fragile(1, &gate)).pending();
     assert_eq!(runs("fragile"), 2);
+}
+
+/// The copies that the work gets are made when the flight is in the air already.
+#[test]
+fn a_clone_that_panics_is_work_that_panics() {
+    type Call = ByHand<Pin<Box<dyn Future<Output = u64> + Send>>>;
+    static FOLLOWER: Mutex<Option<Call>> = Mutex::new(None);
+    static BOMB: Bomb = Bomb(AtomicBool::new(true));
+
+    struct Bomb(AtomicBool);
+    impl Clone for Bomb {
+        fn clone(&self) -> Self {
+            if self.0.swap(false, SeqCst) {
+                let follower = thread::spawn(|| {
+                    let mut call = call();
+                    call.pending();
+                    call
+                });
+                *FOLLOWER.lock().unwrap() = Some(follower.join().unwrap());
+                panic!("there is no copy");
+            }
+            Self(AtomicBool::new(false))
+        }
+    }
+    #[reduceable(skip(bomb))]
+    async fn copied(id: u64, bomb: &Bomb) -> u64 {
+        id + u64::from(bomb.0.load(SeqCst))
+    }
+    fn call() -> Call {
+        ByHand::new(Box::pin(copied(1, &BOMB)))
+    }
+    assert!(panics(|| call().poll()).contains("there is no copy"));
+    let mut follower = FOLLOWER.lock().unwrap().take().expect("it has joined");
+    assert!(panics(|| follower.poll()).contains("there is no copy"));
+    assert_eq!(call().ready(), 1);
 }
 
 #[test]

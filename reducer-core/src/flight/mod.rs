@@ -15,9 +15,9 @@
 //! |---|---|---|
 //! | `hull.key` | anybody | always; it never changes |
 //! | `core.word`: the seat, the callers, whether it is over | anybody | always; each change is one atomic operation |
-//! | `core.state`: who waits, where it can move to | anybody | under its lock, which is held for a few lines and never over user code |
+//! | `core.state`, `core.rent`: who waits, where it can move to, and whether it is time | anybody | under a lock, which is held for a few lines and never over user code |
 //! | `core.next` | the table | under a shard's lock |
-//! | the work, `core.aboard`, the clock in the `tail` | who has the seat | until it gives the seat up |
+//! | the work, `core.aboard`, `core.lent`, the clock in the `tail` | who has the seat | until it gives the seat up |
 //! | the outcome, where the work was | written once, by who lands the flight; read by anybody | once the word says `OVER` |
 //!
 //! # Invariants

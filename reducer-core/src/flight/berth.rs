@@ -633,10 +633,10 @@ impl Hold {
     #[inline(always)]
     pub(super) unsafe fn scrap(&self) {
         let (flight, kit) = (self.as_ptr(), self.core().kit);
-        // SAFETY: nobody else is there, so all of it is ours.
+        // SAFETY: nobody else is there, so all of it is ours once no loan is out.
         unsafe {
             // As a rule there is nothing but memory, and a key.
-            if kit.drop_key.is_none() && (*flight).is_bare() {
+            if kit.drop_key.is_none() && !self.is_lent() && (*flight).is_bare() {
                 dealloc(flight.cast(), kit.whole);
             } else {
                 self.scrap_all();
@@ -647,17 +647,17 @@ impl Hold {
     /// See [`scrap`](Self::scrap).
     #[inline(never)]
     unsafe fn scrap_all(&self) {
+        // SAFETY: nobody else is there, so nobody else has the seat.
+        quietly(|| unsafe { self.clear() });
+        if self.is_lent() {
+            // Somebody has the loan, and may look at the key.
+            return;
+        }
         let (flight, kit) = (self.as_ptr(), self.core().kit);
-        // SAFETY: as in `scrap`; so nobody else has the seat. `launch` allocated it.
+        // SAFETY: as in `scrap`. `launch` allocated it.
         unsafe {
             let layout = kit.layout((*flight).has_tail);
             if !(*flight).is_bare() {
-                quietly(|| self.clear());
-                // Acquire: pairs with the Release in `Loan::drop`.
-                if (*flight).lent.load(Ordering::Acquire) {
-                    // Somebody has the loan, and may look at the key.
-                    return;
-                }
                 if (*flight).has_tail {
                     quietly(|| ptr::drop_in_place(kit.tail(flight)));
                 }
@@ -668,6 +668,12 @@ impl Hold {
             }
             dealloc(flight.cast(), layout);
         }
+    }
+
+    #[inline(always)]
+    fn is_lent(&self) -> bool {
+        // Acquire: pairs with the Release in `Loan::drop`.
+        self.core().lent.load(Ordering::Acquire)
     }
 }
 

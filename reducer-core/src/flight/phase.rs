@@ -177,7 +177,6 @@ impl Core {
         let aboard = unsafe { self.aboard.with(|aboard| *aboard) };
         aboard == Aboard::Nothing
             && !self.has_tail
-            && !*self.lent.get_mut()
             && !FlightSpan::IS_ON
             && state.lift.is_none()
             && state.more.is_none()

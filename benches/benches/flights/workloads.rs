@@ -36,6 +36,14 @@ pub(crate) fn alone(title: &str, suspensions: u32, calls: u64) -> Contest {
     alone.contest
 }
 
+/// The same in a task, which goes back to its runtime when the work is suspended.
+pub(crate) fn alone_in_a_task(title: &str, suspensions: u32, calls: u64) -> Contest {
+    let mut alone = Alone::<u64>::new(title, suspensions, calls);
+    (alone.plan, alone.in_a_task) = (Plan::Yields(suspensions), true);
+    all(&mut alone);
+    alone.contest
+}
+
 /// The same with keys of 36 bytes, which the caller borrows.
 pub(crate) fn alone_by_name(title: &str, calls: u64) -> Contest {
     let mut alone = Alone::<String>::new(title, 0, calls);
@@ -46,6 +54,7 @@ pub(crate) fn alone_by_name(title: &str, calls: u64) -> Contest {
 struct Alone<K> {
     contest: Contest,
     plan: Plan,
+    in_a_task: bool,
     keys: Arc<Vec<K>>,
 }
 
@@ -54,6 +63,7 @@ impl<K: Key> Alone<K> {
         Self {
             contest: Contest::new(title).calls(calls),
             plan: Plan::Wakes(suspensions),
+            in_a_task: false,
             keys: Arc::new((0..calls).map(K::nth).collect()),
         }
     }
@@ -63,7 +73,19 @@ impl<K: Key> Visit<K> for Alone<K> {
     fn visit<C: Contender<K>>(&mut self) {
         let contender = C::new(self.plan.clone());
         let keys = Arc::clone(&self.keys);
-        if C::NEEDS_TOKIO {
+        if self.in_a_task {
+            let runtime = current_thread();
+            self.contest.enter(C::NAME, move || {
+                let (contender, keys) = (contender.clone(), Arc::clone(&keys));
+                let calls = async move {
+                    for key in &*keys {
+                        black_box(contender.call(key.borrow()).await);
+                    }
+                };
+                let task = async { tokio::spawn(calls).await.expect("no contender panics") };
+                runtime.block_on(task);
+            });
+        } else if C::NEEDS_TOKIO {
             let runtime = current_thread();
             self.contest.enter(C::NAME, move || {
                 runtime.block_on(async {

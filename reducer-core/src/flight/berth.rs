@@ -158,7 +158,7 @@ union Berth<V, F> {
 }
 
 /// A flight of such types, of the site `N`.
-struct Of<K, V, S, F, N: ?Sized>(PhantomData<(Whole<K, V, S, F>, N)>);
+struct Of<K, V, S, F, N>(PhantomData<(Whole<K, V, S, F>, N)>);
 
 // A flight is sent and shared, and its work is sent: `Hold` relies on the bounds.
 impl<K, V, S, F, N> Of<K, V, S, F, N>

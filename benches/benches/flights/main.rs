@@ -22,16 +22,15 @@ fn main() {
     let scale = if args.smoke { 100 } else { 1 };
     let calls = 100_000 / scale;
 
-    report.table("One caller", "Keys of its own each time. W1: `u64`, the work is ready at once. W1b: the same, 36 bytes of string, which the caller\nborrows. W2: as W1, the work suspends once; W2 tokio: in a task, which goes back to its runtime then. Ratios to floor 2;\nallocations are exact, one is the value's own.");
+    report.table("One caller", "Keys of its own each time. W1: `u64`, the work is ready at once. W1b: the same, 36 bytes of string, which the caller\nborrows. W2: as W1, the work suspends once, in a task, which goes back to its runtime then; W2 bare: the same in no\nruntime, and the work wakes itself. Ratios to floor 2; allocations are exact, one is the value's own.");
     for (name, contest) in [
         ("W1", w::alone("W1  uncontended, ready at once", 0, calls)),
         ("W1b", w::alone_by_name("W1b  uncontended, 36 bytes of key", calls)),
-        ("W2", w::alone("W2  uncontended, suspends once", 1, calls)),
+        ("W2", w::alone_in_a_task("W2  uncontended, suspends once", 1, calls)),
+        ("W2 bare", w::alone("W2 bare  uncontended, suspends once, no runtime", 1, calls)),
     ] {
         report.calls(name, &args.run(contest));
     }
-    let title = "W2 tokio  uncontended, suspends once, in a task";
-    report.ratios("W2 tokio", &args.run(w::alone_in_a_task(title, 1, calls)));
 
     report.table("Many callers of one key", "Tasks on one thread. W3: so many, released at once when all have joined. W4: a thousand, and the work is woken twenty\ntimes from outside. Ratios to as many tasks that wait each for itself.");
     report.plot(

@@ -637,6 +637,7 @@ impl Hold {
         unsafe {
             // As a rule there is nothing but memory, and a key.
             if kit.drop_key.is_none() && !self.is_lent() && (*flight).is_bare() {
+                (*flight).raze();
                 dealloc(flight.cast(), kit.whole);
             } else {
                 self.scrap_all();

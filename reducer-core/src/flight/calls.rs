@@ -1,10 +1,11 @@
 //! Waking: a list of whom, drawn up under the flight's lock, and worked through without it.
 
+use std::sync::Arc;
 use std::task::Waker;
 
-use super::host::Lift;
+use super::host::Home;
 use super::waiters::Side;
-use super::{Hold, quietly};
+use super::{Hold, Rows, quietly};
 
 /// How many wakers are taken out of the lock at a time.
 const BATCH: usize = 32;
@@ -18,6 +19,9 @@ pub(super) struct Calls {
     pub(super) foreign: u32,
     pub(super) lift: Option<Lift>,
 }
+
+/// What it takes to give a flight a task of its own.
+pub(super) type Lift = (Home, Arc<Rows>);
 
 impl Calls {
     /// Wakes them, a batch at a time, with the lock free. A waker that panics costs nobody else a wake.
@@ -58,8 +62,8 @@ impl Calls {
     pub(super) fn make_for(mut self, flight: &Hold) {
         let lift = self.lift.take();
         self.make(flight);
-        if let Some(lift) = lift {
-            lift.carry(flight.clone());
+        if let Some((home, rows)) = lift {
+            home.carry(flight.clone(), rows);
         }
     }
 }

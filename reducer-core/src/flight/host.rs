@@ -22,50 +22,35 @@ mod imp {
     use crate::flight::seat::Seat;
     use crate::flight::{Hold, Rows};
 
-    /// Where a flight can move to.
+    /// A runtime that a flight is at home in.
     #[derive(Clone)]
-    pub(crate) struct Lift {
-        runtime: Handle,
-        /// What a task of its own would need. A flight with one caller gets no task, and is spared the share.
-        rows: Option<Arc<Rows>>,
-    }
-
-    impl Lift {
-        /// A lift to the runtime we are in, if we are in one.
-        pub(crate) fn here() -> Option<Self> {
-            Handle::try_current().ok().map(|runtime| Self { runtime, rows: None })
-        }
-
-        /// From now on the flight may move.
-        pub(crate) fn equip(&mut self, rows: impl FnOnce() -> Arc<Rows>) {
-            self.rows.get_or_insert_with(rows);
-        }
-
-        /// The runtime, for a thread that is in none: what the work makes is to have a reactor.
-        pub(crate) fn for_outsiders(&self) -> Option<Home> {
-            Handle::try_current().is_err().then(|| Home(self.runtime.clone()))
-        }
-
-        /// Whether we are in the lift's runtime.
-        pub(crate) fn leads_here(&self) -> bool {
-            Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id())
-        }
-
-        /// Gives `flight` a task of its own.
-        pub(crate) fn carry(self, flight: Hold) {
-            let Self { runtime, rows } = self;
-            let rows = rows.expect("equipped when a second caller came, or for a detached flight");
-            // Detached from its handle: the task ends with the flight.
-            drop(runtime.spawn(Host { flight, rows }));
-        }
-    }
-
-    /// The runtime of a flight, to be entered while its work is polled from outside.
     pub(crate) struct Home(Handle);
 
     impl Home {
+        /// The one that we are in, if we are in one.
+        pub(crate) fn here() -> Option<Self> {
+            Handle::try_current().ok().map(Self)
+        }
+
+        /// Whether we are in it.
+        pub(crate) fn is_here(&self) -> bool {
+            Handle::try_current().is_ok_and(|here| here.id() == self.0.id())
+        }
+
+        /// The same, for a thread that is in none: what the work makes is to have a reactor.
+        pub(crate) fn for_outsiders(&self) -> Option<Self> {
+            Handle::try_current().is_err().then(|| self.clone())
+        }
+
+        /// Until the guard is dropped we are.
         pub(crate) fn enter(&self) -> tokio::runtime::EnterGuard<'_> {
             self.0.enter()
+        }
+
+        /// Gives `flight` a task of its own.
+        pub(crate) fn carry(self, flight: Hold, rows: Arc<Rows>) {
+            // Detached from its handle: the task ends with the flight.
+            drop(self.0.spawn(Host { flight, rows }));
         }
     }
 
@@ -145,33 +130,26 @@ mod imp {
 
     use crate::flight::{Hold, Rows};
 
-    /// There is nowhere to move to: nobody makes one.
+    /// There are no runtimes that we know: nobody makes one.
     #[derive(Clone)]
-    pub(crate) struct Lift(());
+    pub(crate) struct Home(());
 
-    impl Lift {
+    impl Home {
         pub(crate) fn here() -> Option<Self> {
             None
         }
 
-        pub(crate) fn equip(&mut self, _: impl FnOnce() -> Arc<Rows>) {}
-
-        pub(crate) fn leads_here(&self) -> bool {
+        pub(crate) fn is_here(&self) -> bool {
             false
         }
 
-        pub(crate) fn for_outsiders(&self) -> Option<Home> {
+        pub(crate) fn for_outsiders(&self) -> Option<Self> {
             None
         }
 
-        pub(crate) fn carry(self, _: Hold) {}
-    }
-
-    /// Nobody is at home.
-    pub(crate) struct Home(());
-
-    impl Home {
         pub(crate) fn enter(&self) {}
+
+        pub(crate) fn carry(self, _: Hold, _: Arc<Rows>) {}
     }
 
     /// There are no tasks to tell apart.

@@ -15,7 +15,9 @@
 //! |---|---|---|
 //! | `hull.key` | anybody | always; it never changes |
 //! | `core.word`: the seat, the callers, whether it is over | anybody | always; each change is one atomic operation |
-//! | `core.state`, `core.rent`: who waits, where it can move to, and whether it is time | anybody | under a lock, which is held for a few lines and never over user code |
+//! | `core.state`, `core.rent`: who waits, and whether it is time to move | anybody | under a lock, which is held for a few lines and never over user code |
+//! | `core.home`: where it can move to | who has the seat, then who has the lock | until the word says `HOMED`, and after that |
+//! | `core.absent` and a leader's waiter, while it is away | the leader, then who ends that | while it has the seat; once the word has told them so |
 //! | `core.next` | the table | under a shard's lock |
 //! | the work, `core.aboard`, `core.lent`, the clock in the `tail` | who has the seat | until it gives the seat up |
 //! | the outcome, where the work was | written once, by who lands the flight; read by anybody | once the word says `OVER` |
@@ -23,7 +25,8 @@
 //! # Invariants
 //! 1. The work is polled or dropped by who has the seat, and by nobody else.
 //! 2. While a flight is notified and nobody has the seat, whoever may drive it has been woken since:
-//!    every caller, or the flight's own task and every caller that the task's runtime does not serve.
+//!    every caller, or the flight's own task and every caller that the task's runtime does not serve; or it sees that itself
+//!    when it gets in line.
 //! 3. A flight's row goes before its outcome shows: who has seen the outcome finds the key free.
 //! 4. The work is dropped before the key is free, so that two works of one key never overlap.
 //!
@@ -44,6 +47,7 @@ mod berth;
 mod caller;
 mod calls;
 mod hold;
+mod home;
 mod host;
 mod log;
 mod phase;

@@ -12,15 +12,16 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Waker};
 
 use super::berth::{Aboard, Kit, Seated};
-use super::calls::Calls;
+use super::calls::{Calls, Lift};
 use super::hold::Count;
-use super::host::{Home, Lift};
+use super::home::Place;
+use super::host::Home;
 use super::row::Next;
 use super::trace::FlightSpan;
-use super::waiters::{Side, Waiter, Waiters};
-use super::word::{Left, Word};
+use super::waiters::{Absent, Side, Waiter, Waiters};
+use super::word::{Call, Left, Seen, Word};
 use super::{Hold, Rows, Site, quietly, ring};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, thread};
 
 /// How many wake-ups a shared flight may spend on callers that then find nothing to do, before it moves
 /// to a task of its own. A spawned task costs about as much: like any rent-or-buy choice this never costs
@@ -49,6 +50,8 @@ pub(crate) struct Core {
     wrap: u32,
     pub(super) word: Word,
     state: Mutex<State>,
+    home: Place,
+    absent: Absent,
     pub(super) aboard: Seated<Aboard>,
     /// There is a `Tail`.
     pub(super) has_tail: bool,
@@ -62,7 +65,8 @@ pub(crate) struct Core {
 pub(crate) struct State {
     pub(super) waiters: Waiters,
     span: FlightSpan,
-    lift: Seldom<Lift>,
+    /// What a task of its own would need. A flight with one caller gets no task, and is spared the share.
+    rows: Seldom<Arc<Rows>>,
     more: Seldom<Box<More>>,
 }
 
@@ -139,7 +143,7 @@ impl Core {
         let state = State {
             waiters: Waiters::new(),
             span: FlightSpan::default(),
-            lift: Seldom::none(),
+            rows: Seldom::none(),
             more: Seldom::none(),
         };
         Self {
@@ -150,6 +154,8 @@ impl Core {
             wrap,
             word: Word::new(),
             state: Mutex::new(state),
+            home: Place::new(),
+            absent: Absent::new(),
             aboard: Seated::new(aboard),
             has_tail,
             lent: AtomicBool::new(false),
@@ -159,12 +165,16 @@ impl Core {
 
     /// From now on the work goes on when nobody waits for it, where we are. By the leader, before it is polled.
     #[cold]
+    #[allow(unsafe_code, reason = "as in home.rs")]
     pub(crate) fn detach(&self, rows: impl FnOnce() -> Arc<Rows>) {
+        // SAFETY: the seat, and only then the word.
+        unsafe { self.home.note() };
         self.word.detach();
-        self.lock().note_runtime(true, rows);
+        self.lock().note_runtime(self, true, rows);
     }
 
-    /// Whether nothing needs to be dropped, here, in the berth or in a tail. By the last who holds the flight.
+    /// Whether nothing needs to be dropped, here, in the berth or in a tail, but for where it is at home. By the last who
+    /// holds the flight.
     #[inline(always)]
     #[allow(unsafe_code, reason = "as in berth.rs")]
     pub(super) fn is_bare(&mut self) -> bool {
@@ -178,8 +188,20 @@ impl Core {
         aboard == Aboard::Nothing
             && !self.has_tail
             && !FlightSpan::IS_ON
-            && state.lift.is_none()
+            && state.rows.is_none()
             && state.more.is_none()
+    }
+
+    /// Drops where it is at home. By the last who holds the flight.
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "as in home.rs")]
+    pub(super) fn raze(&mut self) {
+        // SAFETY: nobody else is there.
+        if unsafe { self.home.with(|home| home.is_some()) } {
+            // It may be all that is left of a runtime.
+            // SAFETY: as above.
+            quietly(|| unsafe { self.home.with(|home| *home = None) });
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -223,15 +245,20 @@ impl Core {
         // A waker's clone is its owner's code: not under the lock.
         let waker = cx.waker().clone();
         let mut state = self.lock();
-        let seen = self.word.seen();
+        let mut seen = self.word.seen();
         if seen.is_over() {
             drop(state);
             drop(waker);
             return false;
         }
+        if seen.is_away() {
+            // Who calls a leader that is away does not see who is in line.
+            state.line_up_leader(self);
+            seen = self.word.seen();
+        }
         let follows = stake != Stake::Bystander;
-        let noted = follows && state.note_runtime(true, || rows.share());
-        let side = if noted && !parks { Side::Native } else { state.side(parks) };
+        let is_news = follows && seen.is_homed() && state.note_runtime(self, true, || rows.share());
+        let side = if is_news && !parks { Side::Native } else { state.side(self, seen, parks) };
         state.register_new(waiter, side, waker);
         // Who comes when the work is awake leaves it to those who were called before, and may share with more
         // to come; but sees for itself, the next time, whether they have. The flight's task can be relied on.
@@ -256,9 +283,57 @@ impl Core {
     ) -> Turn {
         // A leader on its own drives where it would without us.
         if stake == Stake::Leader && self.word.take_seat_alone() {
+            if waiter.is_away() {
+                self.recall(waiter);
+            }
             return Turn::Drive(None);
         }
         self.turn_among_others(waiter, stake, parks, cx)
+    }
+
+    /// A leader that has the seat, and is alone, waits for its work, without the lock. If it cannot, the waker is given back.
+    #[allow(unsafe_code, reason = "goes away")]
+    pub(super) fn go_away(
+        &self,
+        seen: Seen,
+        waiter: Pin<&Waiter>,
+        parks: bool,
+        waker: Waker,
+    ) -> Result<(), Option<Waker>> {
+        // In line it may be still, if it came before it was called.
+        if !seen.may_go_away() || waiter.is_linked() {
+            return Err(Some(waker));
+        }
+        // A flight that is homed has its home under the lock. Who waits as a foreigner may be woken once too often.
+        let is_native = !seen.is_homed()
+            // SAFETY: the seat.
+            && unsafe { self.home.note() }
+            && !parks;
+        let side = if is_native { Side::Native } else { Side::Foreign };
+        // SAFETY: the seat of a leader, whose waiter is in no line. A `Waiting` recalls it before it lets go of it: see
+        // `State::register`.
+        unsafe { self.absent.put(waiter, side, waker) };
+        if self.word.go_away() {
+            return Ok(());
+        }
+        // SAFETY: it has not.
+        Err(unsafe { self.absent.take() })
+    }
+
+    /// A leader is back, if it was away: nobody else comes to its waiter now, unless it is in line. Gives back the waker that
+    /// it had, if it has not been called.
+    #[cold]
+    #[allow(unsafe_code, reason = "ends an absence")]
+    fn recall(&self, waiter: Pin<&Waiter>) -> Option<Waker> {
+        while waiter.is_away() {
+            if self.word.recall() {
+                // SAFETY: we have ended it.
+                return unsafe { self.absent.take() };
+            }
+            // Somebody was sooner, and is just taking the waker, or puts it in line: a few instructions.
+            thread::yield_now();
+        }
+        None
     }
 
     fn turn_among_others(
@@ -269,16 +344,21 @@ impl Core {
         cx: &mut Context<'_>,
     ) -> Turn {
         let mut fresh = None;
+        if waiter.is_away() {
+            // A waker's destructor is its owner's code, and not run while another comes to its waiter.
+            fresh = self.recall(waiter).filter(|waker| waker.will_wake(cx.waker()));
+        }
         loop {
             let mut state = self.lock();
-            if self.word.seen().is_over() {
+            let seen = self.word.seen();
+            if seen.is_over() {
                 let old = state.waiters.remove(waiter);
                 drop(state);
                 drop((old, fresh));
                 return Turn::Over;
             }
             if stake != Stake::Bystander && self.word.take_seat() {
-                let home = state.lift.as_ref().and_then(Lift::for_outsiders);
+                let home = state.with_home(self, seen, |home| home.as_ref()?.for_outsiders());
                 drop(state);
                 // A panic here would take along the seat, which is nobody's yet.
                 if fresh.is_some() {
@@ -286,7 +366,7 @@ impl Core {
                 }
                 return Turn::Drive(home);
             }
-            let side = state.side(parks);
+            let side = state.side(self, seen, parks);
             if state.waiters.has(waiter, side, cx.waker()) {
                 return Turn::Wait;
             }
@@ -345,30 +425,53 @@ impl State {
         self.more().host.replace(waker)
     }
 
-    /// Notes the runtime that we are in, and, if the flight `may_move`, how it can move there. Whether that is news, and a
-    /// runtime.
+    /// Where the flight is at home, if anywhere, by whom that belongs to: see `home.rs`. `None` if it is not homed.
+    #[inline]
+    #[allow(unsafe_code, reason = "as in home.rs")]
+    fn with_home<U>(
+        &mut self,
+        core: &Core,
+        seen: Seen,
+        act: impl FnOnce(&mut Option<Home>) -> Option<U>,
+    ) -> Option<U> {
+        // SAFETY: the lock.
+        if seen.is_homed() { unsafe { core.home.with(act) } } else { None }
+    }
+
+    /// Notes the runtime that we are in, if none is known, and, if the flight `may_move`, what it takes to move there.
+    /// Whether that is news, and a runtime. Of a flight that is homed, or by who has the seat.
+    #[allow(unsafe_code, reason = "as in home.rs")]
     pub(super) fn note_runtime(
         &mut self,
+        core: &Core,
         may_move: bool,
         rows: impl FnOnce() -> Arc<Rows>,
     ) -> bool {
-        let first = self.lift.is_none();
-        if first {
-            *self.lift = Lift::here();
+        // SAFETY: the lock, and the seat unless it is homed.
+        let is_news = unsafe { core.home.note() };
+        // SAFETY: as above.
+        if may_move && self.rows.is_none() && unsafe { core.home.with(|home| home.is_some()) } {
+            *self.rows = Some(rows());
         }
-        if let Some(lift) = self.lift.as_mut().filter(|_| may_move) {
-            lift.equip(rows);
-        }
-        first && self.lift.is_some()
+        is_news
     }
 
     /// The queue for a caller that is polled here and now. One that parks its thread in between may park
     /// the very thread that the flight's task needs: no task serves it.
     #[inline]
-    pub(super) fn side(&self, parks: bool) -> Side {
-        match &*self.lift {
-            Some(lift) if !parks && lift.leads_here() => Side::Native,
-            _ => Side::Foreign,
+    pub(super) fn side(&mut self, core: &Core, seen: Seen, parks: bool) -> Side {
+        let is_native = !parks
+            && self.with_home(core, seen, |home| Some(home.as_ref()?.is_here())).unwrap_or(false);
+        if is_native { Side::Native } else { Side::Foreign }
+    }
+
+    /// A leader that is away is put in line: somebody else has come.
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "ends an absence")]
+    fn line_up_leader(&mut self, core: &Core) {
+        if core.word.recall() {
+            // SAFETY: we have ended it. As in `register`, for its leader.
+            unsafe { core.absent.line_up(&mut self.waiters) };
         }
     }
 
@@ -384,7 +487,8 @@ impl State {
         // SAFETY: a `Waiting` shows its waiter to the core of its own flight only. It lets go of the flight
         // after `leave`, which removes the waiter; after `turn` has said `Over`, and removed it; when it has seen that the
         // flight is over and it is in no queue; or after it has landed the flight itself, which removes them all, unless
-        // nobody else holds it: then the list is gone with the flight. Nobody registers with one that is over.
+        // nobody else holds it: then the list is gone with the flight. Nobody registers with one that is over. A leader that
+        // was away is recalled by `turn` and `leave`, before all that.
         unsafe { self.waiters.set(waiter, side, waker) }
     }
 
@@ -409,21 +513,24 @@ impl State {
         let wasted = calls.native.saturating_sub(1);
         let rent = core.rent.load(Ordering::Relaxed);
         let (spent, orphaned) = (rent & !ORPHANED, rent & ORPHANED);
-        match &*self.lift {
-            // It may be ending by now, and then those who wait for that are not to be served by a task.
-            Some(lift) if seen.is_flying() && u32::from(spent) + wasted > u32::from(RENT) => {
-                calls.lift = Some(lift.clone());
-                calls.native = 0;
-                core.word.host();
-            }
-            Some(_) => {
-                let spent = (u32::from(spent) + wasted).min(u32::from(RENT)) as u8;
-                core.rent.store(orphaned | spent, Ordering::Relaxed);
-            }
-            // Nobody is native to nowhere.
-            None => {}
+        let spent = u32::from(spent) + wasted;
+        // It may be ending by now, and then those who wait for that are not to be served by a task.
+        let may_move = spent > u32::from(RENT) && seen.is_flying();
+        calls.lift = if may_move { self.lift(core, seen) } else { None };
+        if calls.lift.is_some() {
+            calls.native = 0;
+            core.word.host();
+        } else if wasted > 0 {
+            core.rent.store(orphaned | spent.min(u32::from(RENT)) as u8, Ordering::Relaxed);
         }
         self.with_first(calls)
+    }
+
+    /// What it takes to give the flight a task of its own, if it may have one.
+    #[cold]
+    fn lift(&mut self, core: &Core, seen: Seen) -> Option<Lift> {
+        let rows = self.rows.clone()?;
+        self.with_home(core, seen, |home| Some((home.clone()?, rows)))
     }
 
     fn all(&self) -> Calls {
@@ -460,8 +567,21 @@ impl State {
 /// The work asks to be polled.
 #[inline]
 pub(super) fn notify(flight: &Hold) {
-    if flight.core().word.notify() {
-        call(flight, flight.core().lock());
+    match flight.core().word.notify() {
+        Call::Nobody => {}
+        Call::Leader => call_leader(flight),
+        Call::Line => call(flight, flight.core().lock()),
+    }
+}
+
+/// Of a leader that was away until the word said that we are to call it. There is nobody else, or who has joined
+/// meanwhile sees that the work is awake.
+#[inline(never)]
+#[allow(unsafe_code, reason = "the end of an absence")]
+fn call_leader(flight: &Hold) {
+    // SAFETY: we have ended it.
+    if let Some(waker) = unsafe { flight.core().absent.take() } {
+        quietly(|| waker.wake());
     }
 }
 
@@ -476,7 +596,10 @@ fn call(flight: &Hold, mut state: MutexGuard<'_, State>) {
 /// A caller goes before its flight is over. `in_seat`: it leads and was never polled, or once and not waited since.
 pub(super) fn leave(flight: &Hold, rows: &Rows, waiter: Pin<&Waiter>, stake: Stake, in_seat: bool) {
     let word = &flight.core().word;
-    let old = if waiter.is_linked() { flight.core().lock().waiters.remove(waiter) } else { None };
+    let mut old = if waiter.is_away() { flight.core().recall(waiter) } else { None };
+    if waiter.is_linked() {
+        old = flight.core().lock().waiters.remove(waiter);
+    }
     if stake != Stake::Bystander {
         let returned = in_seat && word.give_back_seat().is_ok();
         match word.leave(stake == Stake::Leader) {
@@ -499,7 +622,7 @@ fn left(flight: &Hold, rows: &Rows, left: Left) {
 
 /// What becomes of a detached flight that nobody waits for.
 #[cold]
-fn go_on_alone(flight: &Hold, rows: &Rows, state: MutexGuard<'_, State>) {
+fn go_on_alone(flight: &Hold, rows: &Rows, mut state: MutexGuard<'_, State>) {
     let word = &flight.core().word;
     // Whoever polls holds the flight: so nobody does, and it was landed alone (`Hold::land`) by a poll that unwound
     // after that.
@@ -507,10 +630,10 @@ fn go_on_alone(flight: &Hold, rows: &Rows, state: MutexGuard<'_, State>) {
     if seen.is_hosted() || seen.is_seated() && flight.is_last() {
         return;
     }
-    if let Some(lift) = state.lift.clone() {
+    if let Some((home, rows)) = state.lift(flight.core(), seen) {
         word.host();
         drop(state);
-        lift.carry(flight.clone());
+        home.carry(flight.clone(), rows);
         return;
     }
     let after = word.end_if_alone();
@@ -547,13 +670,14 @@ fn dismiss(flight: &Hold) {
     let mut state = flight.core().lock();
     let calls = state.dismiss();
     let more = state.more.take();
-    let lift = state.lift.take();
+    let seen = flight.core().word.seen();
+    let lift = (state.rows.take(), state.with_home(flight.core(), seen, Option::take));
     // Who has joined and not been polled since has its own span to link to this one, which then goes with the flight.
-    let linked = FlightSpan::IS_ON && flight.core().word.seen().followers() == 0;
+    let linked = FlightSpan::IS_ON && seen.followers() == 0;
     let span = if linked { mem::take(&mut state.span) } else { FlightSpan::default() };
     drop(state);
     calls.make(flight);
-    if more.is_some() || lift.is_some() || FlightSpan::IS_ON {
+    if more.is_some() || lift.1.is_some() || FlightSpan::IS_ON {
         quietly(|| drop((more, lift, span)));
     }
 }
@@ -562,13 +686,14 @@ fn dismiss(flight: &Hold) {
 #[cfg(all(feature = "tokio", not(loom)))]
 pub(super) fn host_is_gone(flight: &Hold, rows: &Rows) {
     let word = &flight.core().word;
-    if !word.seen().is_flying() {
+    let seen = word.seen();
+    if !seen.is_flying() {
         return;
     }
     let mut state = flight.core().lock();
     flight.core().rent.fetch_or(ORPHANED, Ordering::Relaxed);
     let host = state.take_host();
-    let lift = state.lift.take();
+    let lift = (state.rows.take(), state.with_home(flight.core(), seen, Option::take));
     let is_idle = word.unhost();
     // Before whoever is called can give it another task.
     match word.end_if_alone() {
@@ -587,7 +712,7 @@ mod tests {
     use std::pin::Pin;
     use std::task::Waker;
 
-    use super::{Left, RENT, Waiter};
+    use super::{Call, Left, RENT, Waiter};
     use crate::flight::waiters::Side;
     use crate::flight::{Cargo, Open};
     use crate::key::ByEq;
@@ -601,8 +726,8 @@ mod tests {
         let cargo = Cargo::<(), (), ByEq>::later::<Pending<()>, Open<()>>();
         let (flight, _row) = cargo.launch(0, 0, None, ());
         let core = flight.core();
-        assert!(core.lock().note_runtime(false, || unreachable!("it may not move")));
-        assert!(core.word.leave_seat().is_ok() && core.word.notify());
+        assert!(core.lock().note_runtime(core, false, || unreachable!("it may not move")));
+        assert!(core.word.leave_seat().is_ok() && core.word.notify() == Call::Line);
         assert!(matches!(core.word.leave(true), Left::Ending));
         let waiters: Vec<Pin<Box<Waiter>>> =
             (0..RENT + 2).map(|_| Box::pin(Waiter::new())).collect();

@@ -4,6 +4,8 @@
 //! while it holds a waker. All its fields are read and written under the flight's lock; the `&mut Waiters`
 //! that every function here asks for is the proof of that. But whether it is linked its owner may see without.
 //!
+//! A leader that is alone waits in no line, and then nobody needs the lock: it is [`Absent`].
+//!
 //! # Why
 //! A `Vec<Waker>` in the flight was tried first: it allocates as it grows, which the contract forbids,
 //! and a caller that leaves must search it or leave a hole. `tokio::sync::Notify` and `event-listener`
@@ -46,10 +48,16 @@ struct Node {
 
 /// In no queue. A `Side` is one more than this, or two.
 const UNLINKED: u8 = 0;
+/// In none either, but with a waker. Bound for a `Side`, it is so much more.
+const AWAY: u8 = 2;
 
 impl Side {
     fn queue(self) -> u8 {
         self as u8 + 1
+    }
+
+    fn of_queue(queue: u8) -> Self {
+        if queue == Self::Native.queue() { Self::Native } else { Self::Foreign }
     }
 }
 
@@ -71,6 +79,94 @@ impl Waiter {
     pub(crate) fn is_linked(&self) -> bool {
         // Acquire: pairs with the Release in `remove`, the last that another thread does with a waiter.
         self.queue.load(Ordering::Acquire) != UNLINKED
+    }
+
+    /// Whether it is away, or somebody is just taking the waker, or putting it in line. For its owner.
+    #[inline(always)]
+    pub(crate) fn is_away(&self) -> bool {
+        // Acquire: as in `is_linked`.
+        self.queue.load(Ordering::Acquire) > AWAY
+    }
+
+    /// Takes the waker of one that is away. Whoever sees that it is gone may be gone at once.
+    ///
+    /// # Safety
+    /// It is the caller's: see [`Absent`].
+    #[inline(always)]
+    unsafe fn take(&self) -> Option<Waker> {
+        // SAFETY: as asked for.
+        let waker = self.node.with_mut(|node| unsafe { (*node).waker.take() });
+        // Release: pairs with the Acquire in `is_away`.
+        self.queue.store(UNLINKED, Ordering::Release);
+        waker
+    }
+}
+
+/// Where the waiter of a leader is to be found that is away: alone, and in no line.
+///
+/// This, and that waiter, are first the leader's, who has the seat. When it goes away (`Word::go_away`) they are nobody's,
+/// until somebody ends that, which the word lets happen once: `recall`, or `notify`. Then they are theirs, until the waiter
+/// has no waker, or stands in line. The leader keeps its waiter for as long as it `is_away`.
+pub(super) struct Absent(UnsafeCell<*const Waiter>);
+
+// SAFETY: the pointer leads to a `Waiter`, which may be sent and shared.
+unsafe impl Send for Absent {}
+// SAFETY: as above; all that gives access asks for the proof that it is the caller's.
+unsafe impl Sync for Absent {}
+
+impl Absent {
+    #[inline(always)]
+    pub(super) fn new() -> Self {
+        Self(UnsafeCell::new(ptr::null()))
+    }
+
+    /// Gets the leader ready to go away, from where it is to be put in line on `side`.
+    ///
+    /// # Safety
+    /// The caller is the leader, in the seat, and `waiter` is its own, which is not linked. It stays where it is until it
+    /// is not away.
+    #[inline(always)]
+    pub(super) unsafe fn put(&self, waiter: Pin<&Waiter>, side: Side, waker: Waker) {
+        let waiter = waiter.get_ref();
+        // SAFETY: as asked for. There was no waker before.
+        unsafe {
+            self.0.with_mut(|place| *place = waiter);
+            waiter.node.with_mut(|node| ptr::write(&raw mut (*node).waker, Some(waker)));
+        }
+        // Relaxed: whoever comes to it has seen the word, which is changed after this.
+        waiter.queue.store(AWAY + side.queue(), Ordering::Relaxed);
+    }
+
+    /// The leader's waker.
+    ///
+    /// # Safety
+    /// It is the caller's who has ended the absence, or does not begin it.
+    #[inline(always)]
+    pub(super) unsafe fn take(&self) -> Option<Waker> {
+        // SAFETY: as asked for; the leader keeps its waiter until it has no waker.
+        unsafe { (*self.0.with(|place| *place)).take() }
+    }
+
+    /// Puts the leader in line.
+    ///
+    /// # Safety
+    /// As for [`take`](Self::take); and these are the waiters of the same flight.
+    pub(super) unsafe fn line_up(&self, waiters: &mut Waiters) {
+        // SAFETY: as in `take`. It is linked into this list only, and removed from it by its leader.
+        unsafe {
+            let waiter = Pin::new_unchecked(&*self.0.with(|place| *place));
+            let side = Side::of_queue(waiter.queue.load(Ordering::Relaxed) - AWAY);
+            let waker = waiter.node.with_mut(|node| (*node).waker.take());
+            waiters.link(waiter, side, waker.expect("put there before it went away"));
+        }
+    }
+}
+
+/// For the models and the tests, which could not see it otherwise.
+#[cfg(any(loom, debug_assertions))]
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        assert!(!self.is_away(), "somebody may be at it");
     }
 }
 
@@ -138,7 +234,7 @@ impl Waiters {
     /// As for `set`.
     #[inline(always)]
     pub(crate) unsafe fn link(&mut self, waiter: Pin<&Waiter>, side: Side, waker: Waker) {
-        debug_assert!(!waiter.is_linked(), "in two places at once");
+        debug_assert!(!waiter.is_linked() || waiter.is_away(), "in two places at once");
         let this: *const Waiter = waiter.get_ref();
         let (head, len) = self.queue(side);
         *len += 1;
@@ -169,8 +265,8 @@ impl Waiters {
         if queue == UNLINKED {
             return None;
         }
-        let side = if queue == Side::Native.queue() { Side::Native } else { Side::Foreign };
-        self.unlink(waiter, side)
+        debug_assert!(queue <= AWAY, "who was away has come back before");
+        self.unlink(waiter, Side::of_queue(queue))
     }
 
     /// Of one that is linked into `side`.

@@ -30,8 +30,12 @@ const ENDING: usize = 1 << 5;
 const OVER: usize = 1 << 6;
 /// There is a task that carries it. Changed under the flight's lock only.
 const HOSTED: usize = 1 << 7;
+/// Where the work began has been noted: see `home.rs`. Final.
+const HOMED: usize = 1 << 8;
+/// The leader waits, the only caller, and in no line: see `Absent`. Nobody has the seat, and the work sleeps.
+const AWAY: usize = 1 << 9;
 /// One caller. All above count them.
-const CALLER: usize = 1 << 8;
+const CALLER: usize = 1 << 10;
 
 /// How often one who has just joined looks whether the poll that is going on ends the flight, before it goes to wait. Not
 /// under the models, which would try each.
@@ -65,6 +69,19 @@ impl Seen {
         self.has(HOSTED)
     }
 
+    pub(super) fn is_homed(self) -> bool {
+        self.has(HOMED)
+    }
+
+    pub(super) fn is_away(self) -> bool {
+        self.has(AWAY)
+    }
+
+    /// Whether who has the seat is a leader alone, and the work sleeps.
+    pub(super) fn may_go_away(self) -> bool {
+        self.0 & !HOMED == LEADER | CALLER | SEATED
+    }
+
     pub(super) fn is_over(self) -> bool {
         self.has(OVER)
     }
@@ -90,6 +107,18 @@ pub(crate) enum Join {
     Full,
     Ending,
     Over,
+}
+
+/// Who is to be told that the work is awake.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    /// Whoever has the seat will see it, and whoever was told before and has not come yet, too; or it is over.
+    Nobody,
+    /// A leader that was away. Its waiter is the caller's now.
+    Leader,
+    /// Who waits in line.
+    Line,
 }
 
 /// What it means that a caller has left.
@@ -136,8 +165,9 @@ impl Word {
         Seen(self.0.fetch_or(bits, Ordering::AcqRel))
     }
 
+    /// And where we are has been noted. By the leader, in the seat.
     pub(super) fn detach(&self) {
-        self.set(DETACHED);
+        self.set(DETACHED | HOMED);
     }
 
     /// From now on there is a task that carries it. Under the flight's lock.
@@ -173,11 +203,17 @@ impl Word {
         }
     }
 
-    /// The work asks to be polled. Whether somebody has to be told so: whoever has the seat will see it, and whoever was
-    /// told before and has not come yet, too.
+    /// The work asks to be polled.
     #[inline(always)]
-    pub(super) fn notify(&self) -> bool {
-        !self.set(NOTIFIED).has(SEATED | NOTIFIED | OVER)
+    pub(super) fn notify(&self) -> Call {
+        let (Ok(before) | Err(before)) = self.update(|seen| Some((seen.0 & !AWAY) | NOTIFIED));
+        if before.has(SEATED | NOTIFIED | OVER) {
+            Call::Nobody
+        } else if before.is_away() {
+            Call::Leader
+        } else {
+            Call::Line
+        }
     }
 
     /// Whether it is over while whoever has the seat now has it, and that is for no longer than it takes to go to sleep and
@@ -215,15 +251,29 @@ impl Word {
         self.turn(LEADER | CALLER | NOTIFIED | SEATED, LEADER | CALLER | NOTIFIED)
     }
 
+    /// The same, if the work sleeps: it is away from here on. Where we are has been noted.
     #[inline(always)]
-    fn turn(&self, from: usize, to: usize) -> bool {
-        self.0.load(Ordering::Relaxed) == from
-            && self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    pub(super) fn go_away(&self) -> bool {
+        self.turn(LEADER | CALLER | SEATED, LEADER | CALLER | AWAY | HOMED)
     }
 
-    /// Gives up the seat. Not if nobody is left, or it is over: then it stays whose it is.
+    /// A leader that is away is back, or put in line. Then its waiter is the caller's. Not if somebody else was sooner.
+    #[inline(always)]
+    pub(super) fn recall(&self) -> bool {
+        self.update(|seen| seen.is_away().then_some(seen.0 & !AWAY)).is_ok()
+    }
+
+    #[inline(always)]
+    fn turn(&self, from: usize, to: usize) -> bool {
+        let seen = self.0.load(Ordering::Relaxed);
+        let to = to | seen & HOMED;
+        seen & !HOMED == from
+            && self.0.compare_exchange(seen, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Gives up the seat, where we are having been noted. Not if nobody is left, or it is over: then it stays whose it is.
     pub(super) fn leave_seat(&self) -> Result<Seen, Seen> {
-        self.update(|seen| seen.is_flying().then_some(seen.0 & !SEATED))
+        self.update(|seen| seen.is_flying().then_some((seen.0 & !SEATED) | HOMED))
     }
 
     /// The same by who has not polled the work to the end: it has to be polled again.
@@ -286,7 +336,7 @@ impl Word {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{CALLER, Join, LEADER, Left, Word};
+    use super::{CALLER, Call, Join, LEADER, Left, Word};
 
     fn with_callers(callers: usize) -> Word {
         let word = Word::new();
@@ -349,19 +399,36 @@ mod tests {
             let (word, mut published) = (with_callers(callers), 0);
             assert_eq!(word.land(driver_is_caller, || published += 1), is_shared);
             assert_eq!(published, usize::from(is_shared));
-            assert!(word.seen().is_over() && !word.notify());
+            assert!(word.seen().is_over() && word.notify() == Call::Nobody);
         }
     }
 
     #[test]
     fn the_seat_goes_to_one_and_only_when_the_work_is_awake() {
         let word = with_callers(2);
-        assert!(!word.notify() && !word.take_seat());
+        assert!(word.notify() == Call::Nobody && !word.take_seat());
         assert!(word.leave_seat().is_ok_and(|before| before.is_notified()));
         // Two call: not for those who are alone.
         assert!(!word.take_seat_alone() && word.take_seat() && !word.take_seat());
         assert!(!word.leave_seat_alone());
         assert!(word.leave_seat().is_ok_and(|before| !before.is_notified()));
-        assert!(!word.take_seat() && word.notify() && !word.notify());
+        assert!(!word.take_seat());
+        assert_eq!((word.notify(), word.notify()), (Call::Line, Call::Nobody));
+    }
+
+    #[test]
+    fn a_leader_is_away_until_the_first_who_ends_that() {
+        let word = with_callers(1);
+        assert!(word.seen().may_go_away() && word.go_away() && word.seen().is_away());
+        assert!(!word.take_seat() && !word.take_seat_alone());
+        assert_eq!((word.notify(), word.notify()), (Call::Leader, Call::Nobody));
+        assert!(!word.recall() && word.take_seat_alone());
+        // A second time, and somebody joins.
+        assert!(word.go_away() && matches!(word.join(9), Join::Joined));
+        assert!(word.recall() && !word.recall() && word.notify() == Call::Line);
+        // Not among others, nor when the work is awake.
+        assert!(word.take_seat() && !word.seen().may_go_away() && !word.go_away());
+        assert!(matches!(word.leave(false), Left::Nothing) && word.seen().may_go_away());
+        assert!(word.notify() == Call::Nobody && !word.go_away());
     }
 }

@@ -141,7 +141,7 @@ fn three_callers_never_run_at_once() {
 /// The leader is dropped after one poll, while the event comes from a second thread and a third follows.
 #[test]
 fn a_follower_lands_the_flight_of_a_dropped_leader() {
-    model(3, || {
+    model(2, || {
         let reducer = Reducer::new();
         let event = Event::new();
         let waiting = event.clone();
@@ -162,6 +162,71 @@ fn a_follower_lands_the_flight_of_a_dropped_leader() {
         let happens = thread::spawn(move || event.happen());
         drop(leader);
         assert_eq!(follower.join().unwrap(), 7);
+        happens.join().unwrap();
+        assert_eq!(reducer.in_flight(), 0);
+    });
+}
+
+/// A leader that is alone is in no line. While somebody is just calling it, it comes by itself.
+#[test]
+fn a_lone_leader_that_is_called_or_comes_by_itself_lands() {
+    for polls in 1..=2 {
+        model(4, move || {
+            let reducer = Reducer::new();
+            let event = Event::new();
+            let waiting = event.clone();
+            let mut leader = Box::pin(reducer.reduce(1, async move {
+                waiting.await;
+                7
+            }));
+            let happens = thread::spawn(move || event.happen());
+            let mut landed = false;
+            for _ in 0..polls {
+                landed = landed || poll_once(leader.as_mut()).is_ready();
+            }
+            if !landed {
+                assert_eq!(block_on(leader), 7);
+            }
+            happens.join().unwrap();
+            assert_eq!(reducer.in_flight(), 0);
+        });
+    }
+}
+
+/// It goes for good while it is called.
+#[test]
+fn a_lone_leader_that_goes_as_it_is_called_leaves_nothing() {
+    model(4, || {
+        let reducer = Reducer::new();
+        let event = Event::new();
+        let waiting = event.clone();
+        let mut leader = Box::pin(reducer.reduce(1, async move {
+            waiting.await;
+            7
+        }));
+        assert!(poll_once(leader.as_mut()).is_pending());
+        let happens = thread::spawn(move || event.happen());
+        drop(leader);
+        happens.join().unwrap();
+        assert_eq!(reducer.in_flight(), 0);
+    });
+}
+
+/// Somebody joins while it is called, and the leader is not polled any more: the one who joined must land.
+#[test]
+fn who_joins_a_lone_leader_as_it_is_called_is_not_left_alone() {
+    model(3, || {
+        let reducer = Reducer::new();
+        let event = Event::new();
+        let waiting = event.clone();
+        let mut held = Box::pin(reducer.reduce(1, async move {
+            waiting.await;
+            7
+        }));
+        assert!(poll_once(held.as_mut()).is_pending());
+        let happens = thread::spawn(move || event.happen());
+        assert_eq!(block_on(reducer.reduce(1, async { 7 })), 7);
+        drop(held);
         happens.join().unwrap();
         assert_eq!(reducer.in_flight(), 0);
     });

@@ -1,0 +1,54 @@
+//! Where a flight is at home: the runtime that its work first waited in, if that was in one. It can have a task of its own
+//! there, and threads that are in none poll it there.
+//!
+//! # Law
+//! Until the word says that the flight is homed this belongs to who has the seat. From then on, to who has the flight's lock.
+//!
+//! # Why
+//! It was under the lock. But a leader that is alone waits without the lock, and has to say where it is before: nobody
+//! else could find out if it is never polled again.
+#![allow(
+    unsafe_code,
+    reason = "a cell with two owners, one after the other; the module's text says what that buys"
+)]
+
+use super::host::Home;
+use crate::sync::UnsafeCell;
+
+/// See the module.
+pub(super) struct Place(UnsafeCell<Option<Home>>);
+
+// SAFETY: all that gives access asks for the proof that it is the caller's, who hands it on through the word or the lock.
+unsafe impl Sync for Place {}
+
+impl Place {
+    #[inline(always)]
+    pub(super) fn new() -> Self {
+        Self(UnsafeCell::new(None))
+    }
+
+    /// # Safety
+    /// It is the caller's, as the module has it, and `act` does not come back here.
+    #[inline(always)]
+    pub(super) unsafe fn with<U>(&self, act: impl FnOnce(&mut Option<Home>) -> U) -> U {
+        // SAFETY: as asked for.
+        self.0.with_mut(|home| act(unsafe { &mut *home }))
+    }
+
+    /// Notes where we are, unless that is known. Whether that is news, and a runtime.
+    ///
+    /// # Safety
+    /// As for [`with`](Self::with).
+    #[inline(always)]
+    pub(super) unsafe fn note(&self) -> bool {
+        let note = |home: &mut Option<Home>| {
+            let is_news = home.is_none();
+            if is_news {
+                *home = Home::here();
+            }
+            is_news && home.is_some()
+        };
+        // SAFETY: as asked for.
+        unsafe { self.with(note) }
+    }
+}

@@ -714,10 +714,11 @@ mod tests {
 
     use super::{Call, Left, RENT, Waiter};
     use crate::flight::waiters::Side;
-    use crate::flight::{Cargo, Open};
+    use crate::flight::{Cargo, HoldsRows, Open};
     use crate::key::ByEq;
+    use crate::reducer::Reducer;
 
-    /// Who waits for a flight to end has nothing to do with its task, and a lone leader has not equipped it for one.
+    /// Who waits for a flight to end has nothing to do with its task.
     #[test]
     fn a_late_call_gives_a_flight_that_ends_meanwhile_no_task() {
         let runtime =
@@ -726,7 +727,8 @@ mod tests {
         let cargo = Cargo::<(), (), ByEq>::later::<Pending<()>, Open<()>>();
         let (flight, _row) = cargo.launch(0, 0, None, ());
         let core = flight.core();
-        assert!(core.lock().note_runtime(core, false, || unreachable!("it may not move")));
+        let rows = Reducer::new();
+        assert!(core.lock().note_runtime(core, true, || rows.rows().share()));
         assert!(core.word.leave_seat().is_ok() && core.word.notify() == Call::Line);
         assert!(matches!(core.word.leave(true), Left::Ending));
         let waiters: Vec<Pin<Box<Waiter>>> =

@@ -281,31 +281,7 @@ impl<K> fmt::Debug for FlightKey<K> {
     }
 }
 
-/// As [`start`], with work that takes copies of what was borrowed, and so is built by who leads.
-#[inline]
-pub fn start_built<'r, V, K, S, F, B, C>(
-    miss: &mut Miss<'r, V, K, S>,
-    _marker: &C,
-    build: B,
-) -> Started<'r, V>
-where
-    V: Output,
-    K: Send + Sync + 'static,
-    S: Same<K> + Send + Sync + 'static,
-    F: Future<Output = V> + Send + 'static,
-    B: FnOnce() -> F,
-    C: 'static,
-{
-    let mut build = Some(build);
-    start_building(miss, Cargo::later::<F, Function<C>>, &mut |asked| {
-        if let (Some(build), Some((room, _))) = (build.take(), asked) {
-            let room = room.of();
-            room.fill(build());
-        }
-    })
-}
-
-/// The same, with work that borrows from the flight's key as well.
+/// As [`start`], with work that takes copies of what was borrowed, or borrows from the flight's key, and so is built by who leads.
 #[inline]
 pub fn start_lent<'r, V, K, S, F, B, C>(
     miss: &mut Miss<'r, V, K, S>,
@@ -329,34 +305,8 @@ where
     })
 }
 
-/// Leads with work that takes copies of what was borrowed, or follows. Of a function whose arguments are all borrowed: none
-/// needs to be out of the way before it is known who leads.
-#[inline]
-pub fn call_built<'r, V, P, F, B, C>(
-    reducer: &'r Reducer,
-    marker: &C,
-    key: P,
-    build: B,
-) -> Started<'r, V>
-where
-    V: Output,
-    P: Key,
-    P::Same: Send + Sync,
-    F: Future<Output = V> + Send + 'static,
-    B: FnOnce() -> F,
-    C: 'static,
-{
-    let mut build = Some(build);
-    let room = Cargo::later::<F, Function<C>>;
-    call_building(reducer, site(marker), key, room, &mut |asked| {
-        if let (Some(build), Some((room, _))) = (build.take(), asked) {
-            let room = room.of();
-            room.fill(build());
-        }
-    })
-}
-
-/// The same, with work that borrows from the flight's key as well.
+/// Leads with such work, or follows. Of a function whose arguments are all borrowed: none needs to be out of the way before
+/// it is known who leads.
 #[inline]
 pub fn call_lent<'r, V, P, F, B, C>(
     reducer: &'r Reducer,

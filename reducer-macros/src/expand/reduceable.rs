@@ -145,11 +145,10 @@ impl Expansion<'_> {
         let is_all_borrowed = meter.is_none()
             && args.iter().all(|arg| arg.hold != Hold::Move)
             && self.model.key.iter().all(|element| matches!(element, Element::Arg(_)));
-        let (verb, build) = match (lends, copies.is_empty()) {
-            (true, _) => ("lent", quote_spanned!(self.span=> move |key| { #copies #work })),
-            (false, true) if !is_all_borrowed => ("", work),
-            (false, _) => ("built", quote_spanned!(self.span=> move || { #copies #work })),
-        };
+        let is_there = !is_all_borrowed && !lends && copies.is_empty();
+        let key =
+            if lends { quote_spanned!(self.span=> key) } else { quote_spanned!(self.span=> _) };
+        let build = quote_spanned!(self.span=> move |#key| { #copies #work });
         let terms = self.terms();
         let landed = quote_spanned!(self.output_span=> landed);
         let (flight, value) = match self.model.has_terms() {
@@ -162,13 +161,11 @@ impl Expansion<'_> {
         let started = if is_all_borrowed {
             let key = self.key();
             let arguments = quote_spanned!(self.output_span=> reducer, &marker, #key, #build);
-            self.call(&format!("call_{verb}"), 4, &arguments)
+            self.call("call_lent", 4, &arguments)
+        } else if is_there {
+            self.call("start", 4, &quote_spanned!(self.output_span=> miss, &marker, #work))
         } else {
-            let arguments = quote_spanned!(self.output_span=> miss, &marker, #build);
-            match verb {
-                "" => self.call("start", 4, &arguments),
-                _ => self.call(&format!("start_{verb}"), 5, &arguments),
-            }
+            self.call("start_lent", 5, &quote_spanned!(self.output_span=> miss, &marker, #build))
         };
         let started = quote_spanned! {self.span=>
             match #started {

@@ -74,7 +74,7 @@ where
     #[inline(always)]
     fn begin(&mut self, flight: &Hold) {
         let build = self.0.take().expect("no flight is begun twice");
-        flight.board(|room| room.of().fill(build()));
+        flight.board(|room| Some(room.of().fill(build())));
     }
 }
 
@@ -99,7 +99,7 @@ where
 
     fn begin(&mut self, flight: &Hold) {
         let key = flight.key::<K>().expect("launched with this key");
-        flight.board(|room| room.of().fill((self.0)(key.clone())));
+        flight.board(|room| Some(room.of().fill((self.0)(key.clone()))));
     }
 }
 

@@ -22,7 +22,7 @@ use crate::blocking::{follow_found, lead_or_follow};
 use crate::call::{READY, board_quick, check_runtime};
 use crate::error::ReduceError;
 use crate::flight::{
-    self, Cargo, Function, Hold, Led, Loan, Outcome, Place, Room, Stake, Waiting, quietly,
+    self, Cargo, Full, Function, Hold, Led, Loan, Outcome, Place, Room, Stake, Waiting, quietly,
 };
 pub use crate::key::parts::{
     ByPtr, Fail, Output, capture, capture_option, no_part, probe, self_part, static_part,
@@ -297,11 +297,9 @@ where
     C: 'static,
 {
     let mut build = Some(build);
-    start_building(miss, Cargo::later::<F, Function<C>>, &mut |asked| {
-        if let (Some(build), Some((room, flight))) = (build.take(), asked) {
-            let room = room.of();
-            room.fill(build(flight.key()));
-        }
+    start_building(miss, Cargo::later::<F, Function<C>>, &mut |room, flight| {
+        let (build, room, flight) = (build.take()?, room?.of(), flight?);
+        Some(room.fill(build(flight.key())))
     })
 }
 
@@ -324,11 +322,9 @@ where
 {
     let mut build = Some(build);
     let room = Cargo::later::<F, Function<C>>;
-    call_building(reducer, site(marker), key, room, &mut |asked| {
-        if let (Some(build), Some((room, flight))) = (build.take(), asked) {
-            let room = room.of();
-            room.fill(build(flight.key()));
-        }
+    call_building(reducer, site(marker), key, room, &mut |room, flight| {
+        let (build, room, flight) = (build.take()?, room?.of(), flight?);
+        Some(room.fill(build(flight.key())))
     })
 }
 
@@ -378,7 +374,8 @@ where
 }
 
 /// Builds the work, once, where it is to lie; or drops what it would build it of.
-type Builder<'b> = dyn FnMut(Option<(Room<'_>, BuiltFor<'_>)>) + 'b;
+type Builder<'b> =
+    dyn for<'r> FnMut(Option<Room<'r>>, Option<BuiltFor<'_>>) -> Option<Full<'r>> + 'b;
 
 #[inline(always)]
 fn start_in_room<'r, V, P>(
@@ -394,20 +391,27 @@ where
     P: Key,
     P::Same: Send + Sync,
 {
+    let mut is_built = false;
     let begin = |build: &mut &mut Builder<'_>, flight: &Hold| {
-        flight.board(|room| build(Some((room, BuiltFor::Flight(flight)))));
+        is_built = true;
+        flight.board(|room| build(Some(room), Some(BuiltFor::Flight(flight))));
     };
     let apart = |build: &mut Builder<'_>| {
         let flight = Arc::new(OnceLock::new());
-        let work = room().built(|room| build(Some((room, BuiltFor::Later(&flight)))));
+        let work = room().built(|room| build(Some(room), Some(BuiltFor::Later(&flight))));
         (work, Some(flight))
     };
     let started = start_with(reducer, site, hash, key, &mut *build, |_| room(), begin, apart);
     match started {
+        _ if is_built => {}
         // What went wrong is told; a destructor has nothing to add.
-        Started::Landed(_) => quietly(|| build(None)),
+        Started::Landed(_) => quietly(|| {
+            build(None, None);
+        }),
         // While the stake is still ours to give up: it may panic.
-        Started::Flying(_) => build(None),
+        Started::Flying(_) => {
+            build(None, None);
+        }
     }
     started
 }

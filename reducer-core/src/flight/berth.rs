@@ -20,7 +20,6 @@
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::any::TypeId;
-use std::cell::Cell;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop, MaybeUninit, offset_of};
@@ -247,6 +246,7 @@ impl Loan {
 }
 
 impl Drop for Loan {
+    #[inline]
     fn drop(&mut self) {
         // Release: the key is looked at no more.
         // SAFETY: as in `key`; this is the last that the loan does.
@@ -360,11 +360,14 @@ impl<K, V, S> Cargo<'_, K, V, S> {
     ///
     /// # Panics
     /// If nothing was built.
-    pub(crate) fn built(self, build: impl FnOnce(Room<'_>)) -> Cargo<'static, K, V, S> {
+    pub(crate) fn built(
+        self,
+        build: impl for<'r> FnOnce(Room<'r>) -> Option<Full<'r>>,
+    ) -> Cargo<'static, K, V, S> {
         let Self { kit, .. } = self;
-        let mut room = Apart { kit, memory: allocate(kit.work), is_full: Cell::new(false) };
-        build(Room { id: kit.id, at: room.memory, is_full: &room.is_full });
-        assert!(room.is_full.get(), "there is nothing to be begun");
+        let mut room = Apart { kit, memory: allocate(kit.work) };
+        let is_full = build(Room::new(kit, room.memory)).is_some();
+        assert!(is_full, "there is nothing to be begun");
         let work = mem::replace(&mut room.memory, ptr::null_mut());
         Cargo { kit, work, boxed: true, from: PhantomData, flight: PhantomData }
     }
@@ -403,7 +406,6 @@ struct Apart {
     kit: &'static Kit,
     /// Null once another has it.
     memory: *mut (),
-    is_full: Cell<bool>,
 }
 
 impl Drop for Apart {
@@ -433,14 +435,25 @@ impl<K, V, S> Drop for Cargo<'_, K, V, S> {
     }
 }
 
-/// Where a work is to lie that has yet to be built.
+/// Where a work is to lie that has yet to be built. Who is given one has it for any lifetime, so what says that a room is full
+/// says it of this one.
 pub(crate) struct Room<'a> {
     id: fn() -> TypeId,
     at: *mut (),
-    is_full: &'a Cell<bool>,
+    one: One<'a>,
 }
 
+/// A lifetime that is no other's.
+type One<'a> = PhantomData<fn(&'a ()) -> &'a ()>;
+
+/// That the work lies in its room.
+pub(crate) struct Full<'a>(One<'a>);
+
 impl<'a> Room<'a> {
+    #[inline(always)]
+    fn new(kit: &Kit, at: *mut ()) -> Self {
+        Self { id: kit.id, at, one: PhantomData }
+    }
     /// For an `F`. To be asked before that is built, which then is built where it is to lie.
     ///
     /// # Panics
@@ -452,6 +465,7 @@ impl<'a> Room<'a> {
     }
 
     // Apart, for it does not know the work.
+    #[inline]
     fn expect(&self, id: fn() -> TypeId) {
         assert!(is_same(self.id, id), "it has room for another work");
     }
@@ -460,12 +474,12 @@ impl<'a> Room<'a> {
 /// Where a work of this type is to lie.
 pub(crate) struct RoomOf<'a, F>(Room<'a>, PhantomData<fn(F)>);
 
-impl<F> RoomOf<'_, F> {
+impl<'a, F> RoomOf<'a, F> {
     #[inline(always)]
-    pub(crate) fn fill(self, work: F) {
+    pub(crate) fn fill(self, work: F) -> Full<'a> {
         // SAFETY: whoever makes a room has it for one such work.
         unsafe { self.0.at.cast::<F>().write(work) };
-        self.0.is_full.set(true);
+        Full(self.0.one)
     }
 }
 
@@ -565,6 +579,7 @@ impl Hold {
     ///
     /// # Panics
     /// If it is lent.
+    #[inline]
     pub(crate) fn lend(&self) -> Loan {
         let lent = &self.core().lent;
         // Relaxed, and no swap: who has the seat is alone in this.
@@ -577,11 +592,9 @@ impl Hold {
     /// Takes in the work that `build` puts there, if it does. By the leader, of a flight launched with a cargo for a
     /// `later` one, before it is polled.
     #[inline]
-    pub(crate) fn board(&self, build: impl FnOnce(Room<'_>)) {
+    pub(crate) fn board(&self, build: impl for<'r> FnOnce(Room<'r>) -> Option<Full<'r>>) {
         let core = self.core();
-        let is_full = Cell::new(false);
-        build(Room { id: core.kit.id, at: self.berth(), is_full: &is_full });
-        if is_full.get() {
+        if build(Room::new(core.kit, self.berth())).is_some() {
             // SAFETY: a flight is made with its leader in the seat.
             let was = unsafe { core.aboard.with(|aboard| mem::replace(aboard, Aboard::Work)) };
             debug_assert_eq!(was, Aboard::Nothing, "a flight is boarded once");
@@ -636,8 +649,11 @@ impl Hold {
         // SAFETY: nobody else is there, so all of it is ours once no loan is out.
         unsafe {
             // As a rule there is nothing but memory, and a key.
-            if kit.drop_key.is_none() && !self.is_lent() && (*flight).is_bare() {
+            if !self.is_lent() && (*flight).is_bare() {
                 (*flight).raze();
+                if let Some(drop_key) = kit.drop_key {
+                    quietly(|| drop_key(flight));
+                }
                 dealloc(flight.cast(), kit.whole);
             } else {
                 self.scrap_all();
@@ -663,6 +679,8 @@ impl Hold {
                     quietly(|| ptr::drop_in_place(kit.tail(flight)));
                 }
                 quietly(|| ptr::drop_in_place(flight));
+            } else {
+                (*flight).raze();
             }
             if let Some(drop_key) = kit.drop_key {
                 quietly(|| drop_key(flight));

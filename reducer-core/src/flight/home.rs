@@ -1,15 +1,16 @@
-//! Where a flight is at home: the runtime that its work first waited in, if that was in one. It can have a task of its own
+//! Where a flight is at home: the runtime of the first to wait for it in one. It can have a task of its own
 //! there, and threads that are in none poll it there.
 //!
 //! # Law
-//! Until the word says that the flight is homed this belongs to who has the seat. From then on, to who has the flight's lock.
+//! It belongs to who has the flight's lock. But while the word says that a leader is `GOING` it is that leader's, which was
+//! alone when it said so: whoever has joined since sees it, and leaves this alone.
 //!
 //! # Why
 //! It was under the lock. But a leader that is alone waits without the lock, and has to say where it is before: nobody
 //! else could find out if it is never polled again.
 #![allow(
     unsafe_code,
-    reason = "a cell with two owners, one after the other; the module's text says what that buys"
+    reason = "a cell with two owners in turn; the module's text says what that buys"
 )]
 
 use super::host::Home;
@@ -34,21 +35,14 @@ impl Place {
         // SAFETY: as asked for.
         self.0.with_mut(|home| act(unsafe { &mut *home }))
     }
+}
 
-    /// Notes where we are, unless that is known. Whether that is news, and a runtime.
-    ///
-    /// # Safety
-    /// As for [`with`](Self::with).
-    #[inline(always)]
-    pub(super) unsafe fn note(&self) -> bool {
-        let note = |home: &mut Option<Home>| {
-            let is_news = home.is_none();
-            if is_news {
-                *home = Home::here();
-            }
-            is_news && home.is_some()
-        };
-        // SAFETY: as asked for.
-        unsafe { self.with(note) }
+/// Notes where we are, unless that is known. Whether that is news, and a runtime.
+#[inline(always)]
+pub(super) fn note(home: &mut Option<Home>) -> bool {
+    let is_news = home.is_none();
+    if is_news {
+        *home = Home::here();
     }
+    is_news && home.is_some()
 }

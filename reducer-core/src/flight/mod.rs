@@ -62,7 +62,7 @@ mod waiters;
 mod waker;
 mod word;
 
-pub(crate) use berth::{Cargo, Loan, Ready, Room};
+pub(crate) use berth::{Cargo, Full, Loan, Ready, Room};
 pub(crate) use caller::{Led, Place, Waiting};
 pub(crate) use hold::{Hold, same};
 #[cfg(all(feature = "tokio", not(loom)))]

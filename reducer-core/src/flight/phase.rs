@@ -14,7 +14,7 @@ use std::task::{Context, Waker};
 use super::berth::{Aboard, Kit, Seated};
 use super::calls::{Calls, Lift};
 use super::hold::Count;
-use super::home::Place;
+use super::home::{Place, note};
 use super::host::Home;
 use super::row::Next;
 use super::trace::FlightSpan;
@@ -165,12 +165,9 @@ impl Core {
 
     /// From now on the work goes on when nobody waits for it, where we are. By the leader, before it is polled.
     #[cold]
-    #[allow(unsafe_code, reason = "as in home.rs")]
     pub(crate) fn detach(&self, rows: impl FnOnce() -> Arc<Rows>) {
-        // SAFETY: the seat, and only then the word.
-        unsafe { self.home.note() };
         self.word.detach();
-        self.lock().note_runtime(self, true, rows);
+        self.lock().note_runtime(self, self.word.seen(), true, rows);
     }
 
     /// Whether nothing needs to be dropped, here, in the berth or in a tail, but for where it is at home. By the last who
@@ -257,7 +254,7 @@ impl Core {
             seen = self.word.seen();
         }
         let follows = stake != Stake::Bystander;
-        let is_news = follows && seen.is_homed() && state.note_runtime(self, true, || rows.share());
+        let is_news = follows && state.note_runtime(self, seen, true, || rows.share());
         let side = if is_news && !parks { Side::Native } else { state.side(self, seen, parks) };
         state.register_new(waiter, side, waker);
         // Who comes when the work is awake leaves it to those who were called before, and may share with more
@@ -283,8 +280,9 @@ impl Core {
     ) -> Turn {
         // A leader on its own drives where it would without us.
         if stake == Stake::Leader && self.word.take_seat_alone() {
-            if waiter.is_away() {
-                self.recall(waiter);
+            while waiter.is_away() {
+                // Who has called us is just taking the waker: a few instructions.
+                thread::yield_now();
             }
             return Turn::Drive(None);
         }
@@ -295,20 +293,19 @@ impl Core {
     #[allow(unsafe_code, reason = "goes away")]
     pub(super) fn go_away(
         &self,
-        seen: Seen,
         waiter: Pin<&Waiter>,
         parks: bool,
         waker: Waker,
     ) -> Result<(), Option<Waker>> {
         // In line it may be still, if it came before it was called.
-        if !seen.may_go_away() || waiter.is_linked() {
+        if waiter.is_linked() || !self.word.start_away() {
             return Err(Some(waker));
         }
-        // A flight that is homed has its home under the lock. Who waits as a foreigner may be woken once too often.
-        let is_native = !seen.is_homed()
-            // SAFETY: the seat.
-            && unsafe { self.home.note() }
-            && !parks;
+        let leads_here = |home: &mut Option<Home>| {
+            note(home) || !parks && home.as_ref().is_some_and(Home::is_here)
+        };
+        // SAFETY: we are going.
+        let is_native = unsafe { self.home.with(leads_here) } && !parks;
         let side = if is_native { Side::Native } else { Side::Foreign };
         // SAFETY: the seat of a leader, whose waiter is in no line. A `Waiting` recalls it before it lets go of it: see
         // `State::register`.
@@ -345,8 +342,11 @@ impl Core {
     ) -> Turn {
         let mut fresh = None;
         if waiter.is_away() {
-            // A waker's destructor is its owner's code, and not run while another comes to its waiter.
-            fresh = self.recall(waiter).filter(|waker| waker.will_wake(cx.waker()));
+            fresh = self.recall(waiter);
+            if fresh.as_ref().is_some_and(|waker| !waker.will_wake(cx.waker())) {
+                // A panic here would leave us in no line.
+                quietly(|| drop(fresh.take()));
+            }
         }
         loop {
             let mut state = self.lock();
@@ -425,7 +425,8 @@ impl State {
         self.more().host.replace(waker)
     }
 
-    /// Where the flight is at home, if anywhere, by whom that belongs to: see `home.rs`. `None` if it is not homed.
+    /// What `act` makes of where the flight is at home. By a caller, or who has the seat, or while several wait; with the word as it was seen under
+    /// this lock.
     #[inline]
     #[allow(unsafe_code, reason = "as in home.rs")]
     fn with_home<U>(
@@ -434,26 +435,27 @@ impl State {
         seen: Seen,
         act: impl FnOnce(&mut Option<Home>) -> Option<U>,
     ) -> Option<U> {
-        // SAFETY: the lock.
-        if seen.is_homed() { unsafe { core.home.with(act) } } else { None }
+        // SAFETY: the lock, and no leader is going. None will be: there is another caller, or who asks is the leader.
+        if seen.is_going() { None } else { unsafe { core.home.with(act) } }
     }
 
     /// Notes the runtime that we are in, if none is known, and, if the flight `may_move`, what it takes to move there.
-    /// Whether that is news, and a runtime. Of a flight that is homed, or by who has the seat.
-    #[allow(unsafe_code, reason = "as in home.rs")]
+    /// Whether that is news, and a runtime. As `with_home`.
     pub(super) fn note_runtime(
         &mut self,
         core: &Core,
+        seen: Seen,
         may_move: bool,
         rows: impl FnOnce() -> Arc<Rows>,
     ) -> bool {
-        // SAFETY: the lock, and the seat unless it is homed.
-        let is_news = unsafe { core.home.note() };
-        // SAFETY: as above.
-        if may_move && self.rows.is_none() && unsafe { core.home.with(|home| home.is_some()) } {
+        let noted = self.with_home(core, seen, |home| {
+            let is_news = note(home);
+            home.is_some().then_some(is_news)
+        });
+        if may_move && noted.is_some() && self.rows.is_none() {
             *self.rows = Some(rows());
         }
-        is_news
+        noted.unwrap_or(false)
     }
 
     /// The queue for a caller that is polled here and now. One that parks its thread in between may park
@@ -728,7 +730,8 @@ mod tests {
         let (flight, _row) = cargo.launch(0, 0, None, ());
         let core = flight.core();
         let rows = Reducer::new();
-        assert!(core.lock().note_runtime(core, true, || rows.rows().share()));
+        let seen = core.word.seen();
+        assert!(core.lock().note_runtime(core, seen, true, || rows.rows().share()));
         assert!(core.word.leave_seat().is_ok() && core.word.notify() == Call::Line);
         assert!(matches!(core.word.leave(true), Left::Ending));
         let waiters: Vec<Pin<Box<Waiter>>> =

@@ -77,12 +77,11 @@ impl<'a> Seat<'a> {
         mem::forget(self);
         let core = flight.core();
         // The work will be polled again: where it began is known here, and nowhere later.
-        let seen = core.word.seen();
-        let Err(Some(waker)) = core.go_away(seen, waiter, parks, waker) else { return };
+        let Err(Some(waker)) = core.go_away(waiter, parks, waker) else { return };
         let mut state = core.lock();
         let seen = core.word.seen();
         let may_move = seen.callers() > 1 || seen.is_detached();
-        let here = state.note_runtime(core, may_move, || rows.share());
+        let here = state.note_runtime(core, seen, may_move, || rows.share());
         let side = if here && !parks { Side::Native } else { state.side(core, seen, parks) };
         let old = state.register(waiter, side, waker);
         // A caller is here, so it goes on.

@@ -30,9 +30,9 @@ const ENDING: usize = 1 << 5;
 const OVER: usize = 1 << 6;
 /// There is a task that carries it. Changed under the flight's lock only.
 const HOSTED: usize = 1 << 7;
-/// Where the work began has been noted: see `home.rs`. Final.
-const HOMED: usize = 1 << 8;
-/// The leader waits, the only caller, and in no line: see `Absent`. Nobody has the seat, and the work sleeps.
+/// The leader has the seat, was the only caller, and is about to be away: see `Absent`, and `home.rs`.
+const GOING: usize = 1 << 8;
+/// The leader waits, alone until somebody has joined, and in no line: see `Absent`. Nobody has the seat, and the work sleeps.
 const AWAY: usize = 1 << 9;
 /// One caller. All above count them.
 const CALLER: usize = 1 << 10;
@@ -69,17 +69,12 @@ impl Seen {
         self.has(HOSTED)
     }
 
-    pub(super) fn is_homed(self) -> bool {
-        self.has(HOMED)
+    pub(super) fn is_going(self) -> bool {
+        self.has(GOING)
     }
 
     pub(super) fn is_away(self) -> bool {
         self.has(AWAY)
-    }
-
-    /// Whether who has the seat is a leader alone, and the work sleeps.
-    pub(super) fn may_go_away(self) -> bool {
-        self.0 & !HOMED == LEADER | CALLER | SEATED
     }
 
     pub(super) fn is_over(self) -> bool {
@@ -165,9 +160,8 @@ impl Word {
         Seen(self.0.fetch_or(bits, Ordering::AcqRel))
     }
 
-    /// And where we are has been noted. By the leader, in the seat.
     pub(super) fn detach(&self) {
-        self.set(DETACHED | HOMED);
+        self.set(DETACHED);
     }
 
     /// From now on there is a task that carries it. Under the flight's lock.
@@ -251,10 +245,21 @@ impl Word {
         self.turn(LEADER | CALLER | NOTIFIED | SEATED, LEADER | CALLER | NOTIFIED)
     }
 
-    /// The same, if the work sleeps: it is away from here on. Where we are has been noted.
+    /// The same leader is to be away, if the work sleeps.
+    #[inline(always)]
+    pub(super) fn start_away(&self) -> bool {
+        self.turn(LEADER | CALLER | SEATED, LEADER | CALLER | SEATED | GOING)
+    }
+
+    /// It gives up the seat, and is away from here on. Or it is not, for somebody has joined, or the work is awake.
     #[inline(always)]
     pub(super) fn go_away(&self) -> bool {
-        self.turn(LEADER | CALLER | SEATED, LEADER | CALLER | AWAY | HOMED)
+        let is_away = self.turn(LEADER | CALLER | SEATED | GOING, LEADER | CALLER | AWAY);
+        if !is_away {
+            let stays = self.update(|seen| Some(seen.0 & !GOING));
+            debug_assert!(stays.is_ok_and(Seen::is_going), "nobody else ends that");
+        }
+        is_away
     }
 
     /// A leader that is away is back, or put in line. Then its waiter is the caller's. Not if somebody else was sooner.
@@ -265,15 +270,13 @@ impl Word {
 
     #[inline(always)]
     fn turn(&self, from: usize, to: usize) -> bool {
-        let seen = self.0.load(Ordering::Relaxed);
-        let to = to | seen & HOMED;
-        seen & !HOMED == from
-            && self.0.compare_exchange(seen, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.0.load(Ordering::Relaxed) == from
+            && self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Gives up the seat, where we are having been noted. Not if nobody is left, or it is over: then it stays whose it is.
+    /// Gives up the seat. Not if nobody is left, or it is over: then it stays whose it is.
     pub(super) fn leave_seat(&self) -> Result<Seen, Seen> {
-        self.update(|seen| seen.is_flying().then_some((seen.0 & !SEATED) | HOMED))
+        self.update(|seen| seen.is_flying().then_some(seen.0 & !SEATED))
     }
 
     /// The same by who has not polled the work to the end: it has to be polled again.
@@ -419,16 +422,17 @@ mod tests {
     #[test]
     fn a_leader_is_away_until_the_first_who_ends_that() {
         let word = with_callers(1);
-        assert!(word.seen().may_go_away() && word.go_away() && word.seen().is_away());
+        assert!(word.start_away() && word.go_away() && word.seen().is_away());
         assert!(!word.take_seat() && !word.take_seat_alone());
         assert_eq!((word.notify(), word.notify()), (Call::Leader, Call::Nobody));
         assert!(!word.recall() && word.take_seat_alone());
         // A second time, and somebody joins.
-        assert!(word.go_away() && matches!(word.join(9), Join::Joined));
+        assert!(word.start_away() && word.go_away() && matches!(word.join(9), Join::Joined));
         assert!(word.recall() && !word.recall() && word.notify() == Call::Line);
         // Not among others, nor when the work is awake.
-        assert!(word.take_seat() && !word.seen().may_go_away() && !word.go_away());
-        assert!(matches!(word.leave(false), Left::Nothing) && word.seen().may_go_away());
-        assert!(word.notify() == Call::Nobody && !word.go_away());
+        assert!(word.take_seat() && !word.start_away());
+        assert!(matches!(word.leave(false), Left::Nothing) && word.start_away());
+        assert!(word.seen().is_going() && word.notify() == Call::Nobody && !word.go_away());
+        assert!(word.seen().is_seated() && !word.seen().is_going() && !word.start_away());
     }
 }

@@ -232,6 +232,33 @@ fn who_joins_a_lone_leader_as_it_is_called_is_not_left_alone() {
     });
 }
 
+/// Somebody joins, so that the leader is in line, and is gone again; the leader is called meanwhile.
+#[test]
+fn a_leader_that_was_put_in_line_is_called_or_comes_by_itself() {
+    model(3, || {
+        let reducer = Reducer::new();
+        let event = Event::new();
+        let waiting = event.clone();
+        let mut leader = Box::pin(reducer.reduce(1, async move {
+            waiting.await;
+            7
+        }));
+        assert!(poll_once(leader.as_mut()).is_pending());
+        let visitor = {
+            let reducer = reducer.clone();
+            thread::spawn(move || {
+                let mut visit = Box::pin(reducer.reduce(1, async { 8 }));
+                let _ = poll_once(visit.as_mut());
+            })
+        };
+        let happens = thread::spawn(move || event.happen());
+        assert_eq!(block_on(leader), 7);
+        visitor.join().unwrap();
+        happens.join().unwrap();
+        assert_eq!(reducer.in_flight(), 0);
+    });
+}
+
 /// A held caller takes no wake-up along: the other must land whatever the order of event, poll and join.
 #[test]
 fn a_held_caller_loses_nobody_elses_wake_up() {

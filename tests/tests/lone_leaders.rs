@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use reducer_core::Reducer;
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::yield_now;
 use tokio::time::sleep;
 
 /// How often somebody was woken.
@@ -77,28 +76,6 @@ fn a_thread_outside_drives(reducer: &Reducer, gate: &Gate) {
     if let Poll::Ready(Err(error)) = poll(call.as_mut(), &woken) {
         panic!("{error}");
     }
-}
-
-fn holds_of_the_runtime_after<K: std::hash::Hash + Eq + Send + Sync + 'static>(key: K) -> usize {
-    let witness = Arc::new(());
-    let kept = Arc::clone(&witness);
-    let runtime = Builder::new_current_thread()
-        .on_thread_park(move || {
-            let _ = &kept;
-        })
-        .build()
-        .unwrap();
-    let reducer = Reducer::new();
-    runtime.block_on(reducer.reduce(key, yield_now()));
-    drop((reducer, runtime));
-    Arc::strong_count(&witness)
-}
-
-#[test]
-fn a_flight_that_has_waited_keeps_nothing_of_its_runtime() {
-    assert_eq!(holds_of_the_runtime_after(1), 1);
-    // A key that has to be dropped.
-    assert_eq!(holds_of_the_runtime_after(String::from("key")), 1);
 }
 
 #[test]

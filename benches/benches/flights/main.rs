@@ -82,7 +82,7 @@ fn main() {
 
     report.table(
         "The attribute",
-        "The same calls by hand and through the attribute, one caller, ready at once.",
+        "The same functions by hand and under the attribute, one caller, ready at once.",
     );
     report.calls("M", &args.run(w::attribute("M  the attribute beside the core by hand", calls)));
 

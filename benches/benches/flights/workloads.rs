@@ -595,15 +595,21 @@ pub(crate) fn attribute(title: &str, calls: u64) -> Contest {
     }
     let names: Arc<Vec<String>> = Arc::new((0..calls).map(Key::nth).collect());
     let same = Arc::clone(&names);
-    let (a, b, c) = (Reducer::new(), Reducer::new(), Reducer::new());
+    let boxed = Reducer::new();
+    // By hand as one would write them without the attribute: async functions whose body is the work.
+    async fn of_number_by_hand(key: u64) -> Value {
+        let work = move || async move { work(key, 0).await };
+        Reducer::global().reduce_with(key, work).await
+    }
+    async fn of_name_by_hand(name: &str) -> Value {
+        let length = name.len() as u64;
+        let work = async move { work(length, 0).await };
+        Reducer::global().reduce_by_ref(name, work).await
+    }
     let each = move |call: fn(u64)| move || (0..calls).for_each(call);
     Contest::new(title)
         .calls(calls)
-        .with("`reduce_with(u64, ..)`", move || {
-            // The attribute's work is an async body, so this is as well.
-            let call = |key| a.reduce_with(key, move || async move { work(key, 0).await });
-            (0..calls).for_each(|key| drop(black_box(drive(call(key)))));
-        })
+        .with("`reduce_with(u64, ..)`", each(|key| drop(black_box(drive(of_number_by_hand(key))))))
         .with("`#[reduceable]` `(key: u64)`", each(|key| drop(black_box(drive(of_number(key))))))
         .with(
             "`#[reduceable(key = key)]` `(key: u64, page: &str, trace: u64)`",
@@ -611,13 +617,11 @@ pub(crate) fn attribute(title: &str, calls: u64) -> Contest {
         )
         .with("`reduce(u64, ..)`, the work boxed", move || {
             (0..calls)
-                .for_each(|key| drop(black_box(drive(b.reduce(key, Box::pin(work(key, 0)))))));
+                .for_each(|key| drop(black_box(drive(boxed.reduce(key, Box::pin(work(key, 0)))))));
         })
         .with("`reduce_by_ref(&str, ..)`", move || {
             for name in &*names {
-                let length = name.len() as u64;
-                let body = async move { work(length, 0).await };
-                black_box(drive(c.reduce_by_ref(&**name, body)));
+                black_box(drive(of_name_by_hand(name)));
             }
         })
         .with("`#[reduceable]` `(name: &str)`", move || {

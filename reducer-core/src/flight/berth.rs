@@ -39,7 +39,7 @@ use crate::sync::UnsafeCell;
 pub(super) struct Seated<T>(UnsafeCell<T>);
 
 // SAFETY: a `&Seated` alone gives no access; whoever has the seat has the only one, and takes it from the
-// last holder through the lock of the flight's state. So what is here is only ever sent, not shared.
+// last holder through the flight's word. So what is here is only ever sent, not shared.
 unsafe impl<T: Send> Sync for Seated<T> {}
 
 impl<T> Seated<T> {

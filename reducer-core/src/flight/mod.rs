@@ -16,7 +16,7 @@
 //! | `hull.key` | anybody | always; it never changes |
 //! | `core.word`: the seat, the callers, whether it is over | anybody | always; each change is one atomic operation |
 //! | `core.state`, `core.rent`: who waits, and whether it is time to move | anybody | under a lock, which is held for a few lines and never over user code |
-//! | `core.home`: where it can move to | who has the seat, then who has the lock | until the word says `HOMED`, and after that |
+//! | `core.home`: where it can move to | who has the lock, but for a leader that is going away | always |
 //! | `core.absent` and a leader's waiter, while it is away | the leader, then who ends that | while it has the seat; once the word has told them so |
 //! | `core.next` | the table | under a shard's lock |
 //! | the work, `core.aboard`, `core.lent`, the clock in the `tail` | who has the seat | until it gives the seat up |

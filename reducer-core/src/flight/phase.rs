@@ -1,4 +1,4 @@
-//! What is under a flight's lock: who waits, and where the flight can move to; and every way a flight changes, with
+//! What is under a flight's lock: who waits, and what it takes to move; and every way a flight changes, with
 //! what all see at once (`word.rs`). See `mod.rs` for the picture.
 //!
 //! Each transition changes the word or the state, and returns what must now be done without the lock.
@@ -425,8 +425,8 @@ impl State {
         self.more().host.replace(waker)
     }
 
-    /// What `act` makes of where the flight is at home. By a caller, or who has the seat, or while several wait; with the word as it was seen under
-    /// this lock.
+    /// What `act` makes of where the flight is at home. By one of its callers, or who has the seat, or where several wait; with
+    /// the word as it was seen under this lock.
     #[inline]
     #[allow(unsafe_code, reason = "as in home.rs")]
     fn with_home<U>(
@@ -435,7 +435,7 @@ impl State {
         seen: Seen,
         act: impl FnOnce(&mut Option<Home>) -> Option<U>,
     ) -> Option<U> {
-        // SAFETY: the lock, and no leader is going. None will be: there is another caller, or who asks is the leader.
+        // SAFETY: the lock, and no leader is going. None will be: it is not alone, or it is we.
         if seen.is_going() { None } else { unsafe { core.home.with(act) } }
     }
 
@@ -711,7 +711,9 @@ pub(super) fn host_is_gone(flight: &Hold, rows: &Rows) {
 #[cfg(all(test, feature = "tokio", not(loom)))]
 mod tests {
     use std::future::Pending;
+    use std::hash::Hash;
     use std::pin::Pin;
+    use std::sync::Arc;
     use std::task::Waker;
 
     use super::{Call, Left, RENT, Waiter};
@@ -746,5 +748,28 @@ mod tests {
         for waiter in &waiters {
             assert!(state.waiters.remove(waiter.as_ref()).is_some());
         }
+    }
+
+    fn holds_of_the_runtime_after<K: Hash + Eq + Send + Sync + 'static>(key: K) -> usize {
+        let witness = Arc::new(());
+        let kept = Arc::clone(&witness);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .on_thread_park(move || {
+                let _ = &kept;
+            })
+            .build()
+            .expect("it can be built");
+        let reducer = Reducer::new();
+        runtime.block_on(reducer.reduce(key, tokio::task::yield_now()));
+        drop((reducer, runtime));
+        Arc::strong_count(&witness)
+    }
+
+    /// Here, and not beside the others: with tracing, which all features bring, a flight ends otherwise.
+    #[test]
+    fn a_flight_that_has_waited_keeps_nothing_of_its_runtime() {
+        assert_eq!(holds_of_the_runtime_after(1), 1);
+        // A key that has to be dropped.
+        assert_eq!(holds_of_the_runtime_after(String::from("key")), 1);
     }
 }

@@ -2,9 +2,8 @@
 //!
 //! A [`Waiter`] lives inside its caller's pinned future and is linked into the flight's [`Waiters`] only
 //! while it holds a waker. All its fields are read and written under the flight's lock; the `&mut Waiters`
-//! that every function here asks for is the proof of that. But whether it is linked its owner may see without.
-//!
-//! A leader that is alone waits in no line, and then nobody needs the lock: it is [`Absent`].
+//! that every function here asks for is the proof of that. But whether it is linked its owner may see without; and
+//! a leader that is alone waits in no line, where nobody needs the lock: it is [`Absent`].
 //!
 //! # Why
 //! A `Vec<Waker>` in the flight was tried first: it allocates as it grows, which the contract forbids,
@@ -33,14 +32,14 @@ pub(crate) enum Side {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     node: UnsafeCell<Node>,
-    /// Which queue it is linked into. Changed under the lock; its owner may look without, see `is_linked`.
+    /// Which queue it is linked into. Changed under the lock, or as `Absent` has it; its owner may look without.
     queue: AtomicU8,
     _pinned: PhantomPinned,
 }
 
 #[derive(Debug)]
 struct Node {
-    /// There exactly while the node is linked.
+    /// There exactly while the node is linked, or its leader is away.
     waker: Option<Waker>,
     prev: *const Waiter,
     next: *const Waiter,
@@ -64,7 +63,7 @@ impl Side {
 // SAFETY: the raw pointers are followed only under the lock of the flight (`&mut Waiters`), and a waker
 // may be sent and shared.
 unsafe impl Send for Waiter {}
-// SAFETY: as above; a shared reference gives no access without `&mut Waiters`.
+// SAFETY: as above; a shared reference gives no access without `&mut Waiters`, or what `Absent` asks for.
 unsafe impl Sync for Waiter {}
 
 impl Waiter {

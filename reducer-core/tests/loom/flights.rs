@@ -232,29 +232,38 @@ fn who_joins_a_lone_leader_as_it_is_called_is_not_left_alone() {
     });
 }
 
-/// Somebody joins, so that the leader is in line, and is gone again; the leader is called meanwhile.
+/// One joins while the other, which is alone, goes away.
 #[test]
-fn a_leader_that_was_put_in_line_is_called_or_comes_by_itself() {
+fn who_joins_a_leader_that_is_going_waits_for_the_same() {
     model(3, || {
         let reducer = Reducer::new();
         let event = Event::new();
-        let waiting = event.clone();
-        let mut leader = Box::pin(reducer.reduce(1, async move {
-            waiting.await;
-            7
-        }));
-        assert!(poll_once(leader.as_mut()).is_pending());
-        let visitor = {
-            let reducer = reducer.clone();
-            thread::spawn(move || {
-                let mut visit = Box::pin(reducer.reduce(1, async { 8 }));
-                let _ = poll_once(visit.as_mut());
-            })
+        let call = {
+            let (reducer, event) = (reducer.clone(), event.clone());
+            move || {
+                let (reducer, waiting) = (reducer.clone(), event.clone());
+                async move {
+                    let work = async move {
+                        waiting.await;
+                        7
+                    };
+                    reducer.reduce(1, work).await
+                }
+            }
         };
-        let happens = thread::spawn(move || event.happen());
-        assert_eq!(block_on(leader), 7);
-        visitor.join().unwrap();
-        happens.join().unwrap();
+        let other = {
+            let call = call.clone();
+            thread::spawn(move || assert_eq!(block_on(call()), 7))
+        };
+        let mut mine = Box::pin(call());
+        let first = poll_once(mine.as_mut());
+        event.happen();
+        let value = match first {
+            Poll::Ready(value) => value,
+            Poll::Pending => block_on(mine),
+        };
+        assert_eq!(value, 7);
+        other.join().unwrap();
         assert_eq!(reducer.in_flight(), 0);
     });
 }

@@ -17,12 +17,12 @@ use super::host::Home;
 use crate::sync::UnsafeCell;
 
 /// See the module.
-pub(super) struct Place(UnsafeCell<Option<Home>>);
+pub(super) struct HomeCell(UnsafeCell<Option<Home>>);
 
 // SAFETY: all that gives access asks for the proof that it is the caller's, who hands it on through the word or the lock.
-unsafe impl Sync for Place {}
+unsafe impl Sync for HomeCell {}
 
-impl Place {
+impl HomeCell {
     #[inline(always)]
     pub(super) fn new() -> Self {
         Self(UnsafeCell::new(None))

@@ -14,7 +14,7 @@ use std::task::{Context, Waker};
 use super::berth::{Aboard, Kit, Seated};
 use super::calls::{Calls, Lift};
 use super::hold::Count;
-use super::home::{Place, note};
+use super::home::{HomeCell, note};
 use super::host::Home;
 use super::row::Next;
 use super::trace::FlightSpan;
@@ -50,7 +50,7 @@ pub(crate) struct Core {
     wrap: u32,
     pub(super) word: Word,
     state: Mutex<State>,
-    home: Place,
+    home: HomeCell,
     absent: Absent,
     pub(super) aboard: Seated<Aboard>,
     /// There is a `Tail`.
@@ -154,7 +154,7 @@ impl Core {
             wrap,
             word: Word::new(),
             state: Mutex::new(state),
-            home: Place::new(),
+            home: HomeCell::new(),
             absent: Absent::new(),
             aboard: Seated::new(aboard),
             has_tail,
@@ -342,11 +342,10 @@ impl Core {
     ) -> Turn {
         let mut fresh = None;
         if waiter.is_away() {
-            fresh = self.recall(waiter);
-            if fresh.as_ref().is_some_and(|waker| !waker.will_wake(cx.waker())) {
-                // A panic here would leave us in no line.
-                quietly(|| drop(fresh.take()));
-            }
+            // First what may panic: a leader in no line is to be away, or in the seat.
+            fresh = Some(cx.waker().clone());
+            let old = self.recall(waiter);
+            quietly(|| drop(old));
         }
         loop {
             let mut state = self.lock();

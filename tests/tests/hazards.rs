@@ -346,6 +346,18 @@ fn a_waker_that_panics_when_it_is_dropped_harms_its_own_call_at_most() {
     assert_eq!(reducer.in_flight(), 0);
 }
 
+#[test]
+fn a_lone_leader_that_gives_up_a_waker_which_panics_is_called_all_the_same() {
+    let (gate, reducer) = (Gate::new(), Reducer::new());
+    let mut leader: Boxed<()> = Box::pin(reducer.reduce(1, gate.pass()));
+    assert!(poll_with(&mut leader, Waker::from(Arc::new(Sore))).is_pending());
+    let mut leader = ByHand::new(leader);
+    leader.pending();
+    gate.open();
+    assert!(leader.is_woken());
+    leader.ready();
+}
+
 /// The flight's own task stands still, and the one who drives instead has a sore waker to give up.
 #[test]
 fn a_waker_that_panics_when_it_is_dropped_takes_no_wake_up_along() {

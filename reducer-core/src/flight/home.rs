@@ -37,12 +37,13 @@ impl HomeCell {
     }
 }
 
-/// Notes where we are, unless that is known. Whether that is news, and a runtime.
+/// Notes where we are, unless that is known. Whether we are at home, if the flight has one. One that parks its thread in
+/// between may park the very thread that the flight's task needs: it is nowhere at home.
 #[inline(always)]
-pub(super) fn note(home: &mut Option<Home>) -> bool {
+pub(super) fn arrive(home: &mut Option<Home>, parks: bool) -> Option<bool> {
     let is_news = home.is_none();
     if is_news {
         *home = Home::here();
     }
-    is_news && home.is_some()
+    home.as_ref().map(|home| !parks && (is_news || home.is_here()))
 }

@@ -14,12 +14,12 @@ use std::task::{Context, Waker};
 use super::berth::{Aboard, Kit, Seated};
 use super::calls::{Calls, Lift};
 use super::hold::Count;
-use super::home::{HomeCell, note};
+use super::home::{HomeCell, arrive};
 use super::host::Home;
 use super::row::Next;
 use super::trace::FlightSpan;
 use super::waiters::{Absent, Side, Waiter, Waiters};
-use super::word::{Call, Left, Seen, Word};
+use super::word::{Left, Seen, ToCall, Word};
 use super::{Hold, Rows, Site, quietly, ring};
 use crate::sync::{Mutex, MutexGuard, thread};
 
@@ -167,7 +167,7 @@ impl Core {
     #[cold]
     pub(crate) fn detach(&self, rows: impl FnOnce() -> Arc<Rows>) {
         self.word.detach();
-        self.lock().note_runtime(self, self.word.seen(), true, rows);
+        let _ = self.lock().settle(self, self.word.seen(), true, false, rows);
     }
 
     /// Whether nothing needs to be dropped, here, in the berth or in a tail, but for where it is at home. By the last who
@@ -254,8 +254,10 @@ impl Core {
             seen = self.word.seen();
         }
         let follows = stake != Stake::Bystander;
-        let is_news = follows && state.note_runtime(self, seen, true, || rows.share());
-        let side = if is_news && !parks { Side::Native } else { state.side(self, seen, parks) };
+        let side = match follows {
+            true => state.settle(self, seen, true, parks, || rows.share()),
+            false => state.side(self, seen, parks),
+        };
         state.register_new(waiter, side, waker);
         // Who comes when the work is awake leaves it to those who were called before, and may share with more
         // to come; but sees for itself, the next time, whether they have. The flight's task can be relied on.
@@ -291,30 +293,21 @@ impl Core {
 
     /// A leader that has the seat, and is alone, waits for its work, without the lock. If it cannot, the waker is given back.
     #[allow(unsafe_code, reason = "goes away")]
-    pub(super) fn go_away(
-        &self,
-        waiter: Pin<&Waiter>,
-        parks: bool,
-        waker: Waker,
-    ) -> Result<(), Option<Waker>> {
+    pub(super) fn go_away(&self, waiter: Pin<&Waiter>, parks: bool, waker: Waker) -> Option<Waker> {
         // In line it may be still, if it came before it was called.
         if waiter.is_linked() || !self.word.start_away() {
-            return Err(Some(waker));
+            return Some(waker);
         }
-        let leads_here = |home: &mut Option<Home>| {
-            note(home) || !parks && home.as_ref().is_some_and(Home::is_here)
-        };
         // SAFETY: we are going.
-        let is_native = unsafe { self.home.with(leads_here) } && !parks;
-        let side = if is_native { Side::Native } else { Side::Foreign };
+        let side = Side::of(unsafe { self.home.with(|home| arrive(home, parks)) });
         // SAFETY: the seat of a leader, whose waiter is in no line. A `Waiting` recalls it before it lets go of it: see
         // `State::register`.
         unsafe { self.absent.put(waiter, side, waker) };
         if self.word.go_away() {
-            return Ok(());
+            return None;
         }
-        // SAFETY: it has not.
-        Err(unsafe { self.absent.take() })
+        // SAFETY: it is not away.
+        unsafe { self.absent.take() }
     }
 
     /// A leader is back, if it was away: nobody else comes to its waiter now, unless it is in line. Gives back the waker that
@@ -438,32 +431,27 @@ impl State {
         if seen.is_going() { None } else { unsafe { core.home.with(act) } }
     }
 
-    /// Notes the runtime that we are in, if none is known, and, if the flight `may_move`, what it takes to move there.
-    /// Whether that is news, and a runtime. As `with_home`.
-    pub(super) fn note_runtime(
+    /// The queue for a caller that is polled here and now, where the flight is at home from now on if it was nowhere. If it
+    /// `may_move`, it has what that takes.
+    pub(super) fn settle(
         &mut self,
         core: &Core,
         seen: Seen,
         may_move: bool,
+        parks: bool,
         rows: impl FnOnce() -> Arc<Rows>,
-    ) -> bool {
-        let noted = self.with_home(core, seen, |home| {
-            let is_news = note(home);
-            home.is_some().then_some(is_news)
-        });
-        if may_move && noted.is_some() && self.rows.is_none() {
+    ) -> Side {
+        let at_home = self.with_home(core, seen, |home| arrive(home, parks));
+        if may_move && at_home.is_some() && self.rows.is_none() {
             *self.rows = Some(rows());
         }
-        noted.unwrap_or(false)
+        Side::of(at_home)
     }
 
-    /// The queue for a caller that is polled here and now. One that parks its thread in between may park
-    /// the very thread that the flight's task needs: no task serves it.
+    /// The same, and the flight is at home where it was.
     #[inline]
-    pub(super) fn side(&mut self, core: &Core, seen: Seen, parks: bool) -> Side {
-        let is_native = !parks
-            && self.with_home(core, seen, |home| Some(home.as_ref()?.is_here())).unwrap_or(false);
-        if is_native { Side::Native } else { Side::Foreign }
+    fn side(&mut self, core: &Core, seen: Seen, parks: bool) -> Side {
+        Side::of(self.with_home(core, seen, |home| Some(!parks && home.as_ref()?.is_here())))
     }
 
     /// A leader that is away is put in line: somebody else has come.
@@ -569,9 +557,9 @@ impl State {
 #[inline]
 pub(super) fn notify(flight: &Hold) {
     match flight.core().word.notify() {
-        Call::Nobody => {}
-        Call::Leader => call_leader(flight),
-        Call::Line => call(flight, flight.core().lock()),
+        ToCall::Nobody => {}
+        ToCall::Leader => call_leader(flight),
+        ToCall::Line => call(flight, flight.core().lock()),
     }
 }
 
@@ -687,14 +675,13 @@ fn dismiss(flight: &Hold) {
 #[cfg(all(feature = "tokio", not(loom)))]
 pub(super) fn host_is_gone(flight: &Hold, rows: &Rows) {
     let word = &flight.core().word;
-    let seen = word.seen();
-    if !seen.is_flying() {
+    if !word.seen().is_flying() {
         return;
     }
     let mut state = flight.core().lock();
     flight.core().rent.fetch_or(ORPHANED, Ordering::Relaxed);
     let host = state.take_host();
-    let lift = (state.rows.take(), state.with_home(flight.core(), seen, Option::take));
+    let lift = (state.rows.take(), state.with_home(flight.core(), word.seen(), Option::take));
     let is_idle = word.unhost();
     // Before whoever is called can give it another task.
     match word.end_if_alone() {
@@ -715,7 +702,7 @@ mod tests {
     use std::sync::Arc;
     use std::task::Waker;
 
-    use super::{Call, Left, RENT, Waiter};
+    use super::{Left, RENT, ToCall, Waiter};
     use crate::flight::waiters::Side;
     use crate::flight::{Cargo, HoldsRows, Open};
     use crate::key::ByEq;
@@ -732,8 +719,9 @@ mod tests {
         let core = flight.core();
         let rows = Reducer::new();
         let seen = core.word.seen();
-        assert!(core.lock().note_runtime(core, seen, true, || rows.rows().share()));
-        assert!(core.word.leave_seat().is_ok() && core.word.notify() == Call::Line);
+        let side = core.lock().settle(core, seen, true, false, || rows.rows().share());
+        assert_eq!(side, Side::Native);
+        assert!(core.word.leave_seat().is_ok() && core.word.notify() == ToCall::Line);
         assert!(matches!(core.word.leave(true), Left::Ending));
         let waiters: Vec<Pin<Box<Waiter>>> =
             (0..RENT + 2).map(|_| Box::pin(Waiter::new())).collect();

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::host::Home;
 use super::phase::{State, end};
-use super::waiters::{Side, Waiter};
+use super::waiters::Waiter;
 use super::{Hold, Rows, run, waker};
 use crate::error::ReduceError;
 use crate::sync::MutexGuard;
@@ -77,12 +77,11 @@ impl<'a> Seat<'a> {
         mem::forget(self);
         let core = flight.core();
         // The work will be polled again: where it began is known here, and nowhere later.
-        let Err(Some(waker)) = core.go_away(waiter, parks, waker) else { return };
+        let Some(waker) = core.go_away(waiter, parks, waker) else { return };
         let mut state = core.lock();
         let seen = core.word.seen();
         let may_move = seen.callers() > 1 || seen.is_detached();
-        let here = state.note_runtime(core, seen, may_move, || rows.share());
-        let side = if here && !parks { Side::Native } else { state.side(core, seen, parks) };
+        let side = state.settle(core, seen, may_move, parks, || rows.share());
         let old = state.register(waiter, side, waker);
         // A caller is here, so it goes on.
         let _ = leave(flight, state, old);

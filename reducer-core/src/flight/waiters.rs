@@ -51,6 +51,11 @@ const UNLINKED: u8 = 0;
 const AWAY: u8 = 2;
 
 impl Side {
+    /// Of who is at home, if the flight has a home.
+    pub(super) fn of(at_home: Option<bool>) -> Self {
+        if at_home == Some(true) { Self::Native } else { Self::Foreign }
+    }
+
     fn queue(self) -> u8 {
         self as u8 + 1
     }

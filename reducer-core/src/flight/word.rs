@@ -107,7 +107,7 @@ pub(crate) enum Join {
 /// Who is to be told that the work is awake.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Call {
+pub(super) enum ToCall {
     /// Whoever has the seat will see it, and whoever was told before and has not come yet, too; or it is over.
     Nobody,
     /// A leader that was away. Its waiter is the caller's now.
@@ -199,14 +199,14 @@ impl Word {
 
     /// The work asks to be polled.
     #[inline(always)]
-    pub(super) fn notify(&self) -> Call {
+    pub(super) fn notify(&self) -> ToCall {
         let (Ok(before) | Err(before)) = self.update(|seen| Some((seen.0 & !AWAY) | NOTIFIED));
         if before.has(SEATED | NOTIFIED | OVER) {
-            Call::Nobody
+            ToCall::Nobody
         } else if before.is_away() {
-            Call::Leader
+            ToCall::Leader
         } else {
-            Call::Line
+            ToCall::Line
         }
     }
 
@@ -339,7 +339,7 @@ impl Word {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{CALLER, Call, Join, LEADER, Left, Word};
+    use super::{CALLER, Join, LEADER, Left, ToCall, Word};
 
     fn with_callers(callers: usize) -> Word {
         let word = Word::new();
@@ -402,21 +402,21 @@ mod tests {
             let (word, mut published) = (with_callers(callers), 0);
             assert_eq!(word.land(driver_is_caller, || published += 1), is_shared);
             assert_eq!(published, usize::from(is_shared));
-            assert!(word.seen().is_over() && word.notify() == Call::Nobody);
+            assert!(word.seen().is_over() && word.notify() == ToCall::Nobody);
         }
     }
 
     #[test]
     fn the_seat_goes_to_one_and_only_when_the_work_is_awake() {
         let word = with_callers(2);
-        assert!(word.notify() == Call::Nobody && !word.take_seat());
+        assert!(word.notify() == ToCall::Nobody && !word.take_seat());
         assert!(word.leave_seat().is_ok_and(|before| before.is_notified()));
         // Two call: not for those who are alone.
         assert!(!word.take_seat_alone() && word.take_seat() && !word.take_seat());
         assert!(!word.leave_seat_alone());
         assert!(word.leave_seat().is_ok_and(|before| !before.is_notified()));
         assert!(!word.take_seat());
-        assert_eq!((word.notify(), word.notify()), (Call::Line, Call::Nobody));
+        assert_eq!((word.notify(), word.notify()), (ToCall::Line, ToCall::Nobody));
     }
 
     #[test]
@@ -424,15 +424,15 @@ mod tests {
         let word = with_callers(1);
         assert!(word.start_away() && word.go_away() && word.seen().is_away());
         assert!(!word.take_seat() && !word.take_seat_alone());
-        assert_eq!((word.notify(), word.notify()), (Call::Leader, Call::Nobody));
+        assert_eq!((word.notify(), word.notify()), (ToCall::Leader, ToCall::Nobody));
         assert!(!word.recall() && word.take_seat_alone());
         // A second time, and somebody joins.
         assert!(word.start_away() && word.go_away() && matches!(word.join(9), Join::Joined));
-        assert!(word.recall() && !word.recall() && word.notify() == Call::Line);
+        assert!(word.recall() && !word.recall() && word.notify() == ToCall::Line);
         // Not among others, nor when the work is awake.
         assert!(word.take_seat() && !word.start_away());
         assert!(matches!(word.leave(false), Left::Nothing) && word.start_away());
-        assert!(word.seen().is_going() && word.notify() == Call::Nobody && !word.go_away());
+        assert!(word.seen().is_going() && word.notify() == ToCall::Nobody && !word.go_away());
         assert!(word.seen().is_seated() && !word.seen().is_going() && !word.start_away());
     }
 }

@@ -53,6 +53,14 @@ impl Future for YieldOnce {
     }
 }
 
+fn seven_after(event: &Event) -> impl Future<Output = usize> + Send + use<> {
+    let event = event.clone();
+    async move {
+        event.await;
+        7
+    }
+}
+
 fn work(runs: &Runs) -> impl Future<Output = usize> + Send + 'static {
     let runs = runs.clone();
     async move {
@@ -144,11 +152,7 @@ fn a_follower_lands_the_flight_of_a_dropped_leader() {
     model(2, || {
         let reducer = Reducer::new();
         let event = Event::new();
-        let waiting = event.clone();
-        let mut leader = Box::pin(reducer.reduce(1, async move {
-            waiting.await;
-            7
-        }));
+        let mut leader = Box::pin(reducer.reduce(1, seven_after(&event)));
         assert!(poll_once(leader.as_mut()).is_pending());
         let follower = {
             let (reducer, again) = (reducer.clone(), event.clone());
@@ -174,11 +178,7 @@ fn a_lone_leader_that_is_called_or_comes_by_itself_lands() {
         model(4, move || {
             let reducer = Reducer::new();
             let event = Event::new();
-            let waiting = event.clone();
-            let mut leader = Box::pin(reducer.reduce(1, async move {
-                waiting.await;
-                7
-            }));
+            let mut leader = Box::pin(reducer.reduce(1, seven_after(&event)));
             let happens = thread::spawn(move || event.happen());
             let mut landed = false;
             for _ in 0..polls {
@@ -199,11 +199,7 @@ fn a_lone_leader_that_goes_as_it_is_called_leaves_nothing() {
     model(4, || {
         let reducer = Reducer::new();
         let event = Event::new();
-        let waiting = event.clone();
-        let mut leader = Box::pin(reducer.reduce(1, async move {
-            waiting.await;
-            7
-        }));
+        let mut leader = Box::pin(reducer.reduce(1, seven_after(&event)));
         assert!(poll_once(leader.as_mut()).is_pending());
         let happens = thread::spawn(move || event.happen());
         drop(leader);
@@ -218,11 +214,7 @@ fn who_joins_a_lone_leader_as_it_is_called_is_not_left_alone() {
     model(3, || {
         let reducer = Reducer::new();
         let event = Event::new();
-        let waiting = event.clone();
-        let mut held = Box::pin(reducer.reduce(1, async move {
-            waiting.await;
-            7
-        }));
+        let mut held = Box::pin(reducer.reduce(1, seven_after(&event)));
         assert!(poll_once(held.as_mut()).is_pending());
         let happens = thread::spawn(move || event.happen());
         assert_eq!(block_on(reducer.reduce(1, async { 7 })), 7);
@@ -241,14 +233,8 @@ fn who_joins_a_leader_that_is_going_waits_for_the_same() {
         let call = {
             let (reducer, event) = (reducer.clone(), event.clone());
             move || {
-                let (reducer, waiting) = (reducer.clone(), event.clone());
-                async move {
-                    let work = async move {
-                        waiting.await;
-                        7
-                    };
-                    reducer.reduce(1, work).await
-                }
+                let (reducer, work) = (reducer.clone(), seven_after(&event));
+                async move { reducer.reduce(1, work).await }
             }
         };
         let other = {
@@ -274,11 +260,7 @@ fn a_held_caller_loses_nobody_elses_wake_up() {
     model(3, || {
         let reducer = Reducer::new();
         let event = Event::new();
-        let waiting = event.clone();
-        let mut held = Box::pin(reducer.reduce(1, async move {
-            waiting.await;
-            7
-        }));
+        let mut held = Box::pin(reducer.reduce(1, seven_after(&event)));
         let happens = thread::spawn(move || event.happen());
         let landed = poll_once(held.as_mut());
         let value = match landed {

@@ -62,7 +62,7 @@ fn floor(calls: u64) {
     }
 }
 
-fn reduce(reducer: &Reducer, calls: u64, suspensions: u32) {
+fn reduce(reducer: &Reducer, calls: u64, suspensions: u16) {
     for key in 0..calls {
         black_box(drive(reducer.reduce(key, work(key, suspensions))));
     }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::hint::black_box;
+use std::num::NonZeroU32;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
@@ -17,15 +18,15 @@ pub type Value = Arc<u64>;
 #[derive(Clone, Debug)]
 pub enum Plan {
     /// Suspend so often, having woken themselves.
-    Wakes(u32),
+    Wakes(u16),
     /// Let the runtime's other tasks run so often.
-    Yields(u32),
+    Yields(u16),
     /// Wait for ever.
     Never,
     /// What a query costs a service: suspended twice, and some microseconds of work.
     Query,
     /// Wait for so many events, one after another.
-    Events(Arc<(Events, usize)>),
+    Events(Arc<(Events, u16)>),
     /// As `Yields(1)`, of keys below the number of them, and see who else is at the same.
     Checked(Arc<Check>),
 }
@@ -33,7 +34,7 @@ pub enum Plan {
 impl Plan {
     /// See [`Events`](Self::Events).
     #[must_use]
-    pub fn events(events: &Events, n: usize) -> Self {
+    pub fn events(events: &Events, n: u16) -> Self {
         Self::Events(Arc::new((events.clone(), n)))
     }
 
@@ -44,16 +45,16 @@ impl Plan {
             Self::Wakes(n) | Self::Yields(n) => *n,
             Self::Never => 0,
             Self::Query => 2,
-            Self::Events(events) => events.1 as u32,
+            Self::Events(events) => events.1,
             Self::Checked(_) => 1,
         };
-        Work { value, left, begun: false, plan: self.clone() }
+        Work { value, left, begun: false, ticket: None, plan: self.clone() }
     }
 }
 
 /// See [`Plan::work`].
 #[must_use]
-pub fn work(value: u64, suspensions: u32) -> Work {
+pub fn work(value: u64, suspensions: u16) -> Work {
     Plan::Wakes(suspensions).work(value)
 }
 
@@ -61,8 +62,10 @@ pub fn work(value: u64, suspensions: u32) -> Work {
 #[derive(Debug)]
 pub struct Work {
     value: u64,
-    left: u32,
+    left: u16,
     begun: bool,
+    // In the line of those who wait for the next event.
+    ticket: Option<NonZeroU32>,
     plan: Plan,
 }
 
@@ -89,11 +92,11 @@ impl Work {
             Plan::Never => return Poll::Pending,
             Plan::Events(events) => {
                 while self.left > 0 {
-                    let nth = events.1 + 1 - self.left as usize;
-                    if events.0.poll(nth, cx).is_pending() {
+                    let nth = events.1 + 1 - self.left;
+                    if events.0.poll(nth, &mut self.ticket, cx).is_pending() {
                         return Poll::Pending;
                     }
-                    self.left -= 1;
+                    (self.left, self.ticket) = (self.left - 1, None);
                 }
             }
             Plan::Checked(check) if !self.begun => check.begin(self.value),
@@ -125,7 +128,7 @@ impl Drop for Work {
 
 /// Events that works wait for. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Events(Arc<Mutex<(usize, Vec<Waker>)>>);
+pub struct Events(Arc<Mutex<(u16, Vec<Waker>)>>);
 
 impl Events {
     /// The next of them.
@@ -143,12 +146,19 @@ impl Events {
         *self.0.lock() = Default::default();
     }
 
-    fn poll(&self, n: usize, cx: &Context<'_>) -> Poll<()> {
+    /// Waits for the `n`th. One that is polled again stays where it is in line.
+    fn poll(&self, n: u16, ticket: &mut Option<NonZeroU32>, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.0.lock();
         if state.0 >= n {
             return Poll::Ready(());
         }
-        state.1.push(cx.waker().clone());
+        match ticket {
+            Some(ticket) => state.1[ticket.get() as usize - 1].clone_from(cx.waker()),
+            None => {
+                state.1.push(cx.waker().clone());
+                *ticket = u32::try_from(state.1.len()).ok().and_then(NonZeroU32::new);
+            }
+        }
         Poll::Pending
     }
 }

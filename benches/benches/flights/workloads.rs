@@ -24,20 +24,27 @@ pub(crate) fn current_thread() -> Runtime {
     Builder::new_current_thread().build().expect("a runtime can be built")
 }
 
+/// A runtime that comes back to its first future when so many tasks have run, and not after every 61 of them.
+fn all_in_turn(tasks: usize) -> Runtime {
+    let mut builder = Builder::new_current_thread();
+    builder.event_interval(u32::try_from(tasks).expect("so many are no crowd"));
+    builder.build().expect("a runtime can be built")
+}
+
 fn two_workers() -> Runtime {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(2).enable_io().build().expect("a runtime can be built")
 }
 
 /// One caller, a key of its own each time.
-pub(crate) fn alone(title: &str, suspensions: u32, calls: u64) -> Contest {
+pub(crate) fn alone(title: &str, suspensions: u16, calls: u64) -> Contest {
     let mut alone = Alone::<u64>::new(title, suspensions, calls);
     all(&mut alone);
     alone.contest
 }
 
 /// The same in a task, which goes back to its runtime when the work is suspended.
-pub(crate) fn alone_in_a_task(title: &str, suspensions: u32, calls: u64) -> Contest {
+pub(crate) fn alone_in_a_task(title: &str, suspensions: u16, calls: u64) -> Contest {
     let mut alone = Alone::<u64>::new(title, suspensions, calls);
     (alone.plan, alone.in_a_task) = (Plan::Yields(suspensions), true);
     all(&mut alone);
@@ -59,7 +66,7 @@ struct Alone<K> {
 }
 
 impl<K: Key> Alone<K> {
-    fn new(title: &str, suspensions: u32, calls: u64) -> Self {
+    fn new(title: &str, suspensions: u16, calls: u64) -> Self {
         Self {
             contest: Contest::new(title).calls(calls),
             plan: Plan::Wakes(suspensions),
@@ -106,7 +113,7 @@ impl<K: Key> Visit<K> for Alone<K> {
 
 /// So many tasks call one key, which is released by so many events from outside. A round is as many such crowds as make ten
 /// thousand callers: one of ten would be over before its code is in the cache.
-pub(crate) fn crowd(title: &str, callers: usize, events: usize) -> Contest {
+pub(crate) fn crowd(title: &str, callers: usize, events: u16) -> Contest {
     let crowds = (10_000 / callers).max(1);
     let contest = Contest::new(title).calls((crowds * callers) as u64);
     let mut crowd = Crowd { contest, crowds, callers, events };
@@ -121,7 +128,7 @@ struct Crowd {
     contest: Contest,
     crowds: usize,
     callers: usize,
-    events: usize,
+    events: u16,
 }
 
 impl Visit<u64> for Crowd {
@@ -129,7 +136,7 @@ impl Visit<u64> for Crowd {
         let happened = Events::default();
         let (crowds, callers, events) = (self.crowds, self.callers, self.events);
         let contender = C::new(Plan::events(&happened, events));
-        let runtime = current_thread();
+        let runtime = all_in_turn(callers);
         self.contest.enter(C::NAME, move || {
             for _ in 0..crowds {
                 released(&runtime, &contender, callers, &happened, events);
@@ -144,7 +151,7 @@ fn released<C: Contender<u64>>(
     contender: &C,
     callers: usize,
     happened: &Events,
-    events: usize,
+    events: u16,
 ) -> (f64, usize) {
     happened.reset();
     let polls = Arc::new(AtomicUsize::new(0));
@@ -164,6 +171,7 @@ fn released<C: Contender<u64>>(
         }
         // Some spawn the work.
         pause().await;
+        assert!(polls.load(Relaxed) >= callers, "all have joined");
         let bytes = bytes_in_use() - before;
         for _ in 0..events {
             happened.happen();
@@ -191,7 +199,7 @@ pub(crate) fn crowd_facts(callers: usize) -> Facts {
     struct Look(usize, Facts);
     impl Visit<u64> for Look {
         fn visit<C: Contender<u64>>(&mut self) {
-            let runtime = current_thread();
+            let runtime = all_in_turn(self.0);
             let measure = |events| {
                 let happened = Events::default();
                 let contender = C::new(Plan::events(&happened, events));

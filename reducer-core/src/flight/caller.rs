@@ -25,13 +25,6 @@ pin_project! {
         // `None` once it has been left.
         flight: Option<Hold>,
         rows: R,
-        stake: Stake,
-        // A leader that has been polled once, and not here, is in the seat.
-        in_seat: bool,
-        // Not polled yet, so it stands in no queue.
-        new: bool,
-        // A thread that parks between polls.
-        parks: bool,
         link: Link,
         #[pin]
         waiter: Waiter,
@@ -176,9 +169,8 @@ impl<R: HoldsRows, V> Place<R, V> {
     #[cold]
     fn leave(&mut self) {
         if let (Some(flight), false) = (&self.flight, self.is_over) {
-            let waiter = pin!(Waiter::new());
-            let (rows, waiter) = (self.rows.rows(), waiter.as_ref());
-            phase::leave(flight, rows, waiter, self.stake, self.in_seat);
+            let waiter = pin!(Waiter::new(self.stake, self.in_seat));
+            phase::leave(flight, self.rows.rows(), waiter.as_ref());
         }
         self.let_go();
     }
@@ -204,16 +196,11 @@ where
     where
         R: Clone,
     {
-        let led = place.stake == Stake::Leader;
         Self {
             flight: place.flight.take(),
             rows: place.rows.clone(),
-            stake: place.stake,
-            in_seat: led,
-            new: !led,
-            parks: false,
             link: mem::take(&mut place.link),
-            waiter: Waiter::new(),
+            waiter: Waiter::new(place.stake, true),
             span: mem::take(&mut place.span),
             value: PhantomData,
         }
@@ -221,20 +208,19 @@ where
 
     /// The same, for a thread that parks between polls.
     pub(crate) fn parking(mut self) -> Self {
-        self.parks = true;
+        self.waiter.parks = true;
         self
     }
 
     pub(crate) fn stake(&self) -> Stake {
-        self.stake
+        self.waiter.stake
     }
 
     /// Goes before the flight is over.
     fn leave(mut self: Pin<&mut Self>) {
         let this = self.as_mut().project();
         let Some(flight) = &*this.flight else { return };
-        let in_seat = mem::take(this.in_seat);
-        phase::leave(flight, this.rows.rows(), this.waiter.as_ref(), *this.stake, in_seat);
+        phase::leave(flight, this.rows.rows(), this.waiter.as_ref());
         self.let_go();
     }
 
@@ -253,8 +239,9 @@ where
     pub(crate) fn settle(self: Pin<&mut Self>, cx: &mut Context<'_>) {
         let this = self.project();
         let flight = this.flight.as_ref().expect(OVER);
-        *this.in_seat = false;
-        Seat::new(flight, this.rows.rows()).give_up(this.waiter.as_ref(), *this.parks, cx);
+        let waiter = this.waiter.as_ref();
+        waiter.take_fresh();
+        Seat::new(flight, this.rows.rows()).give_up(waiter, cx);
     }
 
     /// Whether there is nothing for a follower in its first poll but to get in line, as a rule, and it has done so.
@@ -265,9 +252,9 @@ where
         let word = &flight.core().word;
         let is_usual = !WaitSpan::IS_ON && !is_inside() && !word.seen().is_seated();
         is_usual && {
-            *this.new = false;
             let (waiter, rows) = (this.waiter.as_ref(), this.rows.rows());
-            flight.core().enlist(waiter, Stake::Follower, *this.parks, rows, cx)
+            waiter.take_fresh();
+            flight.core().enlist(waiter, rows, cx)
         }
     }
 
@@ -311,7 +298,7 @@ where
     where
         V: Clone + 'static,
     {
-        if self.in_seat {
+        if self.stake() == Stake::Leader && self.waiter.is_fresh() {
             self.settle(cx);
             return Poll::Pending;
         }
@@ -324,14 +311,13 @@ where
             if let Err(ring) = this.link.refresh(flight) {
                 Err(ReduceError::Reentrant(ring))
             } else {
-                let is_new = mem::take(this.new);
+                let is_new = waiter.take_fresh();
                 let turn = if is_new && flight.core().word.is_over_soon() {
                     Turn::Over
-                } else if is_new && flight.core().enlist(waiter, *this.stake, *this.parks, rows, cx)
-                {
+                } else if is_new && flight.core().enlist(waiter, rows, cx) {
                     Turn::Wait
                 } else {
-                    flight.core().turn(waiter, *this.stake, *this.parks, cx)
+                    flight.core().turn(waiter, cx)
                 };
                 match turn {
                     Turn::Over => Ok(None),
@@ -341,7 +327,7 @@ where
                         match Seat::new(flight, rows).drive(home, &mut failed, |_| ()) {
                             Ok(value) => Ok(value),
                             Err(seat) => {
-                                seat.give_up(waiter, *this.parks, cx);
+                                seat.give_up(waiter, cx);
                                 return Poll::Pending;
                             }
                         }
@@ -371,12 +357,10 @@ where
             // A ring ends the wait as well: the registry looks for it again, and starts anew.
             if this.link.refresh(flight).is_ok() {
                 let (waiter, rows) = (this.waiter.as_ref(), this.rows.rows());
-                if mem::take(this.new)
-                    && flight.core().enlist(waiter, *this.stake, *this.parks, rows, cx)
-                {
+                if waiter.take_fresh() && flight.core().enlist(waiter, rows, cx) {
                     return Poll::Pending;
                 }
-                if let Turn::Wait = flight.core().turn(waiter, *this.stake, *this.parks, cx) {
+                if let Turn::Wait = flight.core().turn(waiter, cx) {
                     return Poll::Pending;
                 }
             }
@@ -395,6 +379,6 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let flight = self.flight.as_ref().map(|flight| flight.describe());
-        f.debug_struct("Waiting").field("flight", &flight).field("stake", &self.stake).finish()
+        f.debug_struct("Waiting").field("flight", &flight).field("stake", &self.stake()).finish()
     }
 }

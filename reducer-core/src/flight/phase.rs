@@ -231,14 +231,7 @@ impl Core {
     }
 
     /// A caller is polled for the first time, and is no leader. Whether the flight is not over: then it waits.
-    pub(crate) fn enlist(
-        &self,
-        waiter: Pin<&Waiter>,
-        stake: Stake,
-        parks: bool,
-        rows: &Rows,
-        cx: &mut Context<'_>,
-    ) -> bool {
+    pub(crate) fn enlist(&self, waiter: Pin<&Waiter>, rows: &Rows, cx: &mut Context<'_>) -> bool {
         // A waker's clone is its owner's code: not under the lock.
         let waker = cx.waker().clone();
         let mut state = self.lock();
@@ -253,10 +246,10 @@ impl Core {
             state.line_up_leader(self);
             seen = self.word.seen();
         }
-        let follows = stake != Stake::Bystander;
+        let follows = waiter.stake != Stake::Bystander;
         let side = match follows {
-            true => state.settle(self, seen, true, parks, || rows.share()),
-            false => state.side(self, seen, parks),
+            true => state.settle(self, seen, true, waiter.parks, || rows.share()),
+            false => state.side(self, seen, waiter.parks),
         };
         state.register_new(waiter, side, waker);
         // Who comes when the work is awake leaves it to those who were called before, and may share with more
@@ -273,33 +266,27 @@ impl Core {
 
     /// A caller is polled again.
     #[inline(always)]
-    pub(crate) fn turn(
-        &self,
-        waiter: Pin<&Waiter>,
-        stake: Stake,
-        parks: bool,
-        cx: &mut Context<'_>,
-    ) -> Turn {
+    pub(crate) fn turn(&self, waiter: Pin<&Waiter>, cx: &mut Context<'_>) -> Turn {
         // A leader on its own drives where it would without us.
-        if stake == Stake::Leader && self.word.take_seat_alone() {
+        if waiter.stake == Stake::Leader && self.word.take_seat_alone() {
             while waiter.is_away() {
                 // Who has called us is just taking the waker: a few instructions.
                 thread::yield_now();
             }
             return Turn::Drive(None);
         }
-        self.turn_among_others(waiter, stake, parks, cx)
+        self.turn_among_others(waiter, cx)
     }
 
     /// A leader that has the seat, and is alone, waits for its work, without the lock. If it cannot, the waker is given back.
     #[allow(unsafe_code, reason = "goes away")]
-    pub(super) fn go_away(&self, waiter: Pin<&Waiter>, parks: bool, waker: Waker) -> Option<Waker> {
+    pub(super) fn go_away(&self, waiter: Pin<&Waiter>, waker: Waker) -> Option<Waker> {
         // In line it may be still, if it came before it was called.
         if waiter.is_linked() || !self.word.start_away() {
             return Some(waker);
         }
         // SAFETY: we are going.
-        let side = Side::of(unsafe { self.home.with(|home| arrive(home, parks)) });
+        let side = Side::of(unsafe { self.home.with(|home| arrive(home, waiter.parks)) });
         // SAFETY: the seat of a leader, whose waiter is in no line. A `Waiting` recalls it before it lets go of it: see
         // `State::register`.
         unsafe { self.absent.put(waiter, side, waker) };
@@ -326,13 +313,7 @@ impl Core {
         None
     }
 
-    fn turn_among_others(
-        &self,
-        waiter: Pin<&Waiter>,
-        stake: Stake,
-        parks: bool,
-        cx: &mut Context<'_>,
-    ) -> Turn {
+    fn turn_among_others(&self, waiter: Pin<&Waiter>, cx: &mut Context<'_>) -> Turn {
         let mut fresh = None;
         if waiter.is_away() {
             // First what may panic: a leader in no line is to be away, or in the seat.
@@ -349,7 +330,7 @@ impl Core {
                 drop((old, fresh));
                 return Turn::Over;
             }
-            if stake != Stake::Bystander && self.word.take_seat() {
+            if waiter.stake != Stake::Bystander && self.word.take_seat() {
                 let home = state.with_home(self, seen, |home| home.as_ref()?.for_outsiders());
                 drop(state);
                 // A panic here would take along the seat, which is nobody's yet.
@@ -358,7 +339,7 @@ impl Core {
                 }
                 return Turn::Drive(home);
             }
-            let side = state.side(self, seen, parks);
+            let side = state.side(self, seen, waiter.parks);
             if state.waiters.has(waiter, side, cx.waker()) {
                 return Turn::Wait;
             }
@@ -582,16 +563,17 @@ fn call(flight: &Hold, mut state: MutexGuard<'_, State>) {
     calls.make_for(flight);
 }
 
-/// A caller goes before its flight is over. `in_seat`: it leads and was never polled, or once and not waited since.
-pub(super) fn leave(flight: &Hold, rows: &Rows, waiter: Pin<&Waiter>, stake: Stake, in_seat: bool) {
+/// A caller goes before its flight is over.
+pub(super) fn leave(flight: &Hold, rows: &Rows, waiter: Pin<&Waiter>) {
     let word = &flight.core().word;
     let mut old = if waiter.is_away() { flight.core().recall(waiter) } else { None };
     if waiter.is_linked() {
         old = flight.core().lock().waiters.remove(waiter);
     }
-    if stake != Stake::Bystander {
-        let returned = in_seat && word.give_back_seat().is_ok();
-        match word.leave(stake == Stake::Leader) {
+    if waiter.stake != Stake::Bystander {
+        let leads = waiter.stake == Stake::Leader;
+        let returned = leads && waiter.is_fresh() && word.give_back_seat().is_ok();
+        match word.leave(leads) {
             // Somebody else is to see to the work.
             Left::Nothing if returned => call(flight, flight.core().lock()),
             after => left(flight, rows, after),
@@ -702,7 +684,7 @@ mod tests {
     use std::sync::Arc;
     use std::task::Waker;
 
-    use super::{Left, RENT, ToCall, Waiter};
+    use super::{Left, RENT, Stake, ToCall, Waiter};
     use crate::flight::waiters::Side;
     use crate::flight::{Cargo, HoldsRows, Open};
     use crate::key::ByEq;
@@ -724,7 +706,7 @@ mod tests {
         assert!(core.word.leave_seat().is_ok() && core.word.notify() == ToCall::Line);
         assert!(matches!(core.word.leave(true), Left::Ending));
         let waiters: Vec<Pin<Box<Waiter>>> =
-            (0..RENT + 2).map(|_| Box::pin(Waiter::new())).collect();
+            (0..RENT + 2).map(|_| Box::pin(Waiter::new(Stake::Bystander, false))).collect();
         let mut state = core.lock();
         for waiter in &waiters {
             let waker = Waker::noop().clone();

@@ -59,29 +59,29 @@ impl<'a> Seat<'a> {
 
     /// The work is not ready; wait like everybody else.
     #[inline(always)]
-    pub(crate) fn give_up(self, waiter: Pin<&Waiter>, parks: bool, cx: &mut Context<'_>) {
+    pub(crate) fn give_up(self, waiter: Pin<&Waiter>, cx: &mut Context<'_>) {
         if self.flight.core().word.leave_seat_alone() {
             // Nobody else is there to be called, and who comes now finds the work awake.
             mem::forget(self);
             cx.waker().wake_by_ref();
         } else {
-            self.wait(waiter, parks, cx);
+            self.wait(waiter, cx);
         }
     }
 
     #[inline(never)]
-    fn wait(self, waiter: Pin<&Waiter>, parks: bool, cx: &mut Context<'_>) {
+    fn wait(self, waiter: Pin<&Waiter>, cx: &mut Context<'_>) {
         let waker = cx.waker().clone();
         let Self { flight, rows } = self;
         // From here on nothing can panic before the seat is free.
         mem::forget(self);
         let core = flight.core();
         // The work will be polled again: where it began is known here, and nowhere later.
-        let Some(waker) = core.go_away(waiter, parks, waker) else { return };
+        let Some(waker) = core.go_away(waiter, waker) else { return };
         let mut state = core.lock();
         let seen = core.word.seen();
         let may_move = seen.callers() > 1 || seen.is_detached();
-        let side = state.settle(core, seen, may_move, parks, || rows.share());
+        let side = state.settle(core, seen, may_move, waiter.parks, || rows.share());
         let old = state.register(waiter, side, waker);
         // A caller is here, so it goes on.
         let _ = leave(flight, state, old);

@@ -15,8 +15,11 @@ use std::marker::PhantomPinned;
 use std::mem;
 use std::pin::Pin;
 use std::ptr;
+// Not loom's: its owner's only.
+use std::sync::atomic::AtomicBool;
 use std::task::Waker;
 
+use super::phase::Stake;
 use crate::sync::{AtomicU8, Ordering, UnsafeCell};
 
 /// Which queue a caller waits in.
@@ -28,12 +31,17 @@ pub(crate) enum Side {
     Foreign,
 }
 
-/// A caller's place in the list.
+/// A caller's place in the list; and what else there is to know of the caller, which takes no room here.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     node: UnsafeCell<Node>,
     /// Which queue it is linked into. Changed under the lock, or as `Absent` has it; its owner may look without.
     queue: AtomicU8,
+    pub(super) stake: Stake,
+    /// A thread that parks between polls.
+    pub(super) parks: bool,
+    /// It has not been polled yet; a leader once, and it is in the seat. Its owner's.
+    fresh: AtomicBool,
     _pinned: PhantomPinned,
 }
 
@@ -73,9 +81,30 @@ unsafe impl Sync for Waiter {}
 
 impl Waiter {
     #[inline(always)]
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(stake: Stake, fresh: bool) -> Self {
         let node = Node { waker: None, prev: ptr::null(), next: ptr::null() };
-        Self { node: UnsafeCell::new(node), queue: AtomicU8::new(UNLINKED), _pinned: PhantomPinned }
+        Self {
+            node: UnsafeCell::new(node),
+            queue: AtomicU8::new(UNLINKED),
+            stake,
+            parks: false,
+            fresh: AtomicBool::new(fresh),
+            _pinned: PhantomPinned,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn is_fresh(&self) -> bool {
+        // Relaxed, as below: one thread at a time has the owner.
+        self.fresh.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was fresh: it is not any more.
+    #[inline(always)]
+    pub(super) fn take_fresh(&self) -> bool {
+        let is_fresh = self.is_fresh();
+        self.fresh.store(false, Ordering::Relaxed);
+        is_fresh
     }
 
     /// Whether anybody but its owner may come to it. If not, only the owner can change that.

@@ -172,6 +172,26 @@ fn a_moved_argument_is_once_in_the_future() {
     assert_eq!(ByHand::new(call).ready(), 3);
 }
 
+/// Nor one for what the key borrows.
+#[test]
+fn a_number_or_a_reference_in_the_key_is_once_in_the_future() {
+    #[reduceable]
+    async fn nothing() -> u64 {
+        0
+    }
+    #[reduceable]
+    async fn number(id: u64) -> u64 {
+        id
+    }
+    #[reduceable(key = (id, name.len()))]
+    async fn both(id: u64, name: &str) -> u64 {
+        id + name.len() as u64
+    }
+    let nothing = size_of_val(&nothing());
+    assert_eq!(size_of_val(&number(1)), nothing + size_of::<u64>());
+    assert_eq!(size_of_val(&both(1, "")), nothing + size_of::<(u64, &str)>());
+}
+
 mod id {
     use std::borrow::Borrow;
 

@@ -87,7 +87,8 @@ impl Expansion<'_> {
     //          }
     //
     // No borrow of an argument outlives the lookup, so who may lead moves what it owns. Nothing but
-    // the reducer, the arguments and `flight` is held across the await: callers who join stay small.
+    // the reducer, the arguments and `flight` is held across the await: callers who join stay small. The key borrows
+    // from places that end before it: an argument's own would be held beside what the future was made of.
     //
     // With `timeout` or `detached`, the second line is
     //
@@ -189,10 +190,12 @@ impl Expansion<'_> {
                 }
             },
         };
+        let scoped = args.iter().enumerate().map(|(index, arg)| self.scope(index, arg));
         quote_spanned! {self.span=>
             #reducer
             #terms
             let flight = {
+                #(#scoped)*
                 let marker = || {};
                 #looked
             };
@@ -441,6 +444,22 @@ impl Expansion<'_> {
                 let at = proc_macro2::Literal::usize_unsuffixed(at);
                 quote_spanned!(span=> &#key.#at)
             }
+        })
+    }
+
+    /// A place for an argument that the key may borrow, for as long as it may. Only of what has no destructor.
+    fn scope(&self, index: usize, arg: &Arg) -> Option<TokenStream> {
+        let is_asked = self.model.has_in_key(index)
+            || self.model.key.iter().any(|element| matches!(element, Element::Expr(_)));
+        if arg.is_self() || !arg.is_plain() || !is_asked {
+            return None;
+        }
+        let (name, cfgs) = (&arg.name, cfgs(arg));
+        let span = at(name.span());
+        Some(quote_spanned! {span=>
+            #(#cfgs)*
+            #[allow(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated)]
+            let #name = #name;
         })
     }
 

@@ -320,9 +320,9 @@ where
     B: FnOnce(FlightKey<P::Owned>) -> F,
     C: 'static,
 {
-    let mut build = Some(build);
+    let (mut key, mut build) = (Some(key), Some(build));
     let room = Cargo::later::<F, Function<C>>;
-    call_building(reducer, site(marker), key, room, &mut |room, flight| {
+    call_building(reducer, site(marker), &mut key, room, &mut |room, flight| {
         let (build, room, flight) = (build.take()?, room?.of(), flight?);
         Some(room.fill(build(flight.key())))
     })
@@ -334,7 +334,7 @@ where
 fn call_building<'r, V, P>(
     reducer: &'r Reducer,
     site: Site,
-    key: P,
+    key: &mut Option<P>,
     room: fn() -> Cargo<'static, P::Owned, V, P::Same>,
     build: &mut Builder<'_>,
 ) -> Started<'r, V>
@@ -343,20 +343,22 @@ where
     P: Key,
     P::Same: Send + Sync,
 {
-    if !P::is_quick() {
-        let mut found = Lookup::Unasked;
+    if P::is_quick() {
+        if let Err(error) = check_runtime(&reducer.options) {
+            return Started::Flying(Flight::failed(error));
+        }
+        let hash = hash(reducer, key.as_ref().expect("made for this call"));
+        return start_in_room(reducer, site, hash, key, room, build);
+    }
+    let mut found = Lookup::Unasked;
+    if let Some(key) = key.take() {
         lookup(&mut found, reducer, site, key);
-        return match found {
-            Lookup::Miss(mut miss) => start_building(&mut miss, room, build),
-            Lookup::Hit(flight) => Started::Flying(flight),
-            Lookup::Unasked => never(),
-        };
     }
-    if let Err(error) = check_runtime(&reducer.options) {
-        return Started::Flying(Flight::failed(error));
+    match found {
+        Lookup::Miss(mut miss) => start_building(&mut miss, room, build),
+        Lookup::Hit(flight) => Started::Flying(flight),
+        Lookup::Unasked => never(),
     }
-    let hash = hash(reducer, &key);
-    start_in_room(reducer, site, hash, &mut Some(key), room, build)
 }
 
 fn start_building<'r, V, K, S>(
@@ -391,29 +393,35 @@ where
     P: Key,
     P::Same: Send + Sync,
 {
-    let mut is_built = false;
-    let begin = |build: &mut &mut Builder<'_>, flight: &Hold| {
-        is_built = true;
-        flight.board(|room| build(Some(room), Some(BuiltFor::Flight(flight))));
+    let begin = |unbuilt: &mut Unbuilt<'_, '_>, flight: &Hold| {
+        flight.board(|room| unbuilt.build(room, BuiltFor::Flight(flight)));
     };
-    let apart = |build: &mut Builder<'_>| {
+    let apart = |mut unbuilt: Unbuilt<'_, '_>| {
         let flight = Arc::new(OnceLock::new());
-        let work = room().built(|room| build(Some(room), Some(BuiltFor::Later(&flight))));
+        let work = room().built(|room| unbuilt.build(room, BuiltFor::Later(&flight)));
         (work, Some(flight))
     };
-    let started = start_with(reducer, site, hash, key, &mut *build, |_| room(), begin, apart);
-    match started {
-        _ if is_built => {}
-        // What went wrong is told; a destructor has nothing to add.
-        Started::Landed(_) => quietly(|| {
-            build(None, None);
-        }),
-        // While the stake is still ours to give up: it may panic.
-        Started::Flying(_) => {
+    start_with(reducer, site, hash, key, Unbuilt(Some(build)), |_| room(), begin, apart)
+}
+
+/// Work that is to be built. What it would be built of goes with it: not after, when what came of the call lies where it is
+/// to be returned, for a panic would leave it there, and to be looked at it would have to lie somewhere else first.
+struct Unbuilt<'a, 'b>(Option<&'a mut Builder<'b>>);
+
+impl Unbuilt<'_, '_> {
+    #[inline(always)]
+    fn build<'r>(&mut self, room: Room<'r>, flight: BuiltFor<'_>) -> Option<Full<'r>> {
+        self.0.take()?(Some(room), Some(flight))
+    }
+}
+
+impl Drop for Unbuilt<'_, '_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Some(build) = self.0.take() {
             build(None, None);
         }
     }
-    started
 }
 
 fn start_any<'r, V, K, S>(miss: &mut Miss<'r, V, K, S>, work: Cargo<'_, K, V, S>) -> Started<'r, V>
@@ -462,7 +470,11 @@ where
         Ok(mut place) if place.stake() == Stake::Leader => {
             return match place.lead(|flight| begin(&mut work, flight)) {
                 Led::Value(value) => Started::Landed(Landed(Ok(value))),
-                Led::Over => Started::Landed(Landed(place.outcome())),
+                Led::Over => {
+                    // It may not have begun, and what went wrong is told; a destructor has nothing to add.
+                    quietly(|| drop(work));
+                    Started::Landed(Landed(place.outcome()))
+                }
                 Led::Flying => Started::Flying(Flight::aboard(&mut place)),
             };
         }

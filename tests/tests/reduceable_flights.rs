@@ -1,7 +1,9 @@
 //! `#[reduceable]` keeps the laws of a flight: its calls come and go as those of `Reducer::reduce` do.
 #![deny(warnings)]
 
+use std::cell::Cell;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
@@ -46,6 +48,56 @@ fn a_follower_keeps_its_arguments_until_it_returns() {
     assert_eq!(dropped.get(), 0);
     drop(calls);
     assert_eq!(dropped.get(), 2);
+}
+
+thread_local! {
+    static WHEN_CLONED: Cell<Option<Box<dyn FnOnce()>>> = Cell::default();
+}
+
+/// A key whose clone may do something first.
+#[derive(PartialEq, Eq, Hash)]
+struct Watched(u64);
+
+impl Clone for Watched {
+    fn clone(&self) -> Self {
+        if let Some(act) = WHEN_CLONED.take() {
+            act();
+        }
+        Self(self.0)
+    }
+}
+
+struct Touchy(bool);
+
+impl Drop for Touchy {
+    fn drop(&mut self) {
+        assert!(!self.0, "touched");
+    }
+}
+
+/// Between the look-up and the lead the key is cloned, which may let somebody else lead.
+#[test]
+fn who_is_beaten_to_the_lead_and_panics_over_an_argument_leaves_the_flight() {
+    #[reduceable(reducer = reducer, skip(_touchy, reducer))]
+    async fn beaten(id: &Watched, _touchy: Touchy, reducer: &Reducer) -> u64 {
+        std::future::pending::<()>().await;
+        id.0
+    }
+    let reducer: &'static Reducer = Box::leak(Box::default());
+    let rival = Rc::new(Cell::new(None));
+    let led = Rc::clone(&rival);
+    WHEN_CLONED.set(Some(Box::new(move || {
+        let mut call = ByHand::new(beaten(&Watched(1), Touchy(false), reducer));
+        call.pending();
+        led.set(Some(call));
+    })));
+    let key = Watched(1);
+    let mut call = ByHand::new(beaten(&key, Touchy(true), reducer));
+    assert_eq!(panics(|| call.poll()), "touched");
+    drop(call);
+    assert_eq!(reducer.in_flight(), 1);
+    drop(rival.take());
+    assert_eq!(reducer.in_flight(), 0);
 }
 
 #[test]

@@ -196,11 +196,12 @@ where
     where
         R: Clone,
     {
+        let waiter = Waiter::new(place.stake, true);
         Self {
             flight: place.flight.take(),
             rows: place.rows.clone(),
             link: mem::take(&mut place.link),
-            waiter: Waiter::new(place.stake, true),
+            waiter,
             span: mem::take(&mut place.span),
             value: PhantomData,
         }

@@ -142,11 +142,12 @@ impl Expansion<'_> {
                 #body
             }
         };
-        // What is moved by nobody need not be out of the way before it is known who leads.
+        // What is moved by nobody need not be out of the way before it is known who leads; nor is what may be copied. But if that
+        // is all, the work is there.
+        let is_there = !lends && copies.is_empty();
         let is_all_borrowed = meter.is_none()
-            && args.iter().all(|arg| arg.hold != Hold::Move)
+            && args.iter().all(|arg| arg.hold != Hold::Move || arg.is_plain() && !is_there)
             && self.model.key.iter().all(|element| matches!(element, Element::Arg(_)));
-        let is_there = !is_all_borrowed && !lends && copies.is_empty();
         let key =
             if lends { quote_spanned!(self.span=> key) } else { quote_spanned!(self.span=> _) };
         let build = quote_spanned!(self.span=> move |#key| { #copies #work });

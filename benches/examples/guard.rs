@@ -19,13 +19,14 @@ use tokio::runtime::Builder;
 
 type Program = (&'static str, fn(u64));
 
-const PROGRAMS: [Program; 12] = [
+const PROGRAMS: [Program; 13] = [
     ("floor-2", floor),
     ("reduce", |calls| reduce(&Reducer::new(), calls, 0)),
     ("reduce-statistics", |calls| {
         reduce(&Reducer::builder().hooks(StatisticsOverallHooks::new()).build(), calls, 0);
     }),
     ("reduce-suspends-once", |calls| reduce(&Reducer::new(), calls, 1)),
+    ("reduce-in-a-task", in_a_task),
     ("attribute", |calls| (0..calls).for_each(|key| drop(black_box(drive(by_number(key)))))),
     ("attribute-str", attribute_str),
     ("lead-and-join", lead_and_join),
@@ -66,6 +67,18 @@ fn reduce(reducer: &Reducer, calls: u64, suspensions: u16) {
     for key in 0..calls {
         black_box(drive(reducer.reduce(key, work(key, suspensions))));
     }
+}
+
+/// Each call's work lets the runtime's other tasks run once, of which there are none.
+fn in_a_task(calls: u64) {
+    let (runtime, reducer) =
+        (Builder::new_current_thread().build().expect("a runtime can be built"), Reducer::new());
+    let task = runtime.spawn(async move {
+        for key in 0..calls {
+            black_box(reducer.reduce_with(key, || Plan::Yields(1).work(key)).await);
+        }
+    });
+    runtime.block_on(task).expect("it does not panic");
 }
 
 #[reduceable]

@@ -303,8 +303,8 @@ where
     })
 }
 
-/// Leads with such work, or follows. Of a function whose arguments are all borrowed: none needs to be out of the way before
-/// it is known who leads.
+/// Leads with such work, or follows. Of a function whose arguments are all borrowed, or numbers: none needs to be out of the
+/// way before it is known who leads.
 #[inline]
 pub fn call_lent<'r, V, P, F, B, C>(
     reducer: &'r Reducer,
@@ -331,6 +331,7 @@ where
 // What follows does not know the type of the work: there is one for every function in a program, and
 // each line that knows it is compiled for each.
 
+/// See [`call_lent`]. The key is there, and stays where it was made: it is several words.
 fn call_building<'r, V, P>(
     reducer: &'r Reducer,
     site: Site,
@@ -351,12 +352,14 @@ where
         return start_in_room(reducer, site, hash, key, room, build);
     }
     let mut found = Lookup::Unasked;
-    if let Some(key) = key.take() {
-        lookup(&mut found, reducer, site, key);
-    }
+    lookup(&mut found, reducer, site, key.take().expect("made for this call"));
     match found {
         Lookup::Miss(mut miss) => start_building(&mut miss, room, build),
-        Lookup::Hit(flight) => Started::Flying(flight),
+        Lookup::Hit(flight) => {
+            // While the stake is still ours to give up: it may panic.
+            build(None, None);
+            Started::Flying(flight)
+        }
         Lookup::Unasked => never(),
     }
 }
@@ -404,8 +407,8 @@ where
     start_with(reducer, site, hash, key, Unbuilt(Some(build)), |_| room(), begin, apart)
 }
 
-/// Work that is to be built. What it would be built of goes with it: not after, when what came of the call lies where it is
-/// to be returned, for a panic would leave it there, and to be looked at it would have to lie somewhere else first.
+/// Work that is to be built. What it would be built of goes with it, before what came of the call is written to where it is
+/// returned: a panic after that would forget it, and its stake with it.
 struct Unbuilt<'a, 'b>(Option<&'a mut Builder<'b>>);
 
 impl Unbuilt<'_, '_> {

@@ -170,20 +170,6 @@ impl Arg {
         }
     }
 
-    /// Whether it is a reference, or known to be a number: then a copy does no harm, and nobody minds when it goes.
-    pub(crate) fn is_plain(&self) -> bool {
-        const NUMBERS: [&str; 16] = [
-            "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize",
-            "f32", "f64", "bool", "char",
-        ];
-        let number = match self.ty.as_ref().map(peel) {
-            Some(Type::Path(path)) => path.path.get_ident(),
-            _ => None,
-        };
-        let is_number = number.is_some_and(|name| NUMBERS.iter().any(|number| name == number));
-        is_number || self.is_reference || self.hold == Hold::CopyOption
-    }
-
     fn typed(index: usize, arg: &PatType) -> Self {
         let bindings = bindings(&arg.pat);
         let name = match &*arg.pat {
@@ -298,6 +284,25 @@ impl Model {
             krate: options.krate,
             expressions,
         }
+    }
+
+    /// Whether the argument is a reference, or a number by the name of its type: then it can be copied, and nobody minds when it
+    /// goes. No type of the user's takes such a name, unless it is a generic one.
+    pub(crate) fn is_plain(&self, arg: &Arg) -> bool {
+        const NUMBERS: [&str; 16] = [
+            "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize",
+            "f32", "f64", "bool", "char",
+        ];
+        let name = match arg.ty.as_ref().map(peel) {
+            Some(Type::Path(path)) => path.path.get_ident(),
+            _ => None,
+        };
+        let is_number = name.is_some_and(|name| {
+            let mut generics = self.function.sig.generics.type_params();
+            NUMBERS.iter().any(|number| name == number)
+                && !generics.any(|generic| generic.ident == *name)
+        });
+        is_number || arg.is_reference || arg.hold == Hold::CopyOption
     }
 
     /// Whether the whole argument is in the key by default.

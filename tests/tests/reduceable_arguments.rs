@@ -329,3 +329,20 @@ fn an_argument_may_be_there_only_sometimes() {
     }
     assert_eq!(pollster::block_on(sometimes(1, String::from("ab"))), 3);
 }
+
+/// What is said where an argument is declared holds wherever we name it.
+#[reduceable(key = Id)]
+async fn named_as_the_protocol_has_it(
+    #[allow(non_snake_case, reason = "its name")] Id: u64,
+    #[cfg_attr(all(), allow(non_snake_case, reason = "its name"))] Name: &str,
+) -> usize {
+    begin("named_as_the_protocol_has_it").await;
+    Id as usize + Name.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn lints_may_be_allowed_of_an_argument() {
+    let call = || named_as_the_protocol_has_it(1, "a");
+    assert_eq!(join!(call(), call()), (2, 2));
+    assert_eq!(runs("named_as_the_protocol_has_it"), 1);
+}

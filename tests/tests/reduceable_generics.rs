@@ -205,3 +205,20 @@ async fn a_function_inside_of_a_generic_one_is_shared_by_its_instantiations() {
     join!(outer::<u8>(1), outer::<String>(1), outer::<u8>(1));
     assert_eq!(runs("inner"), 1);
 }
+
+#[reduceable]
+#[allow(non_camel_case_types, clippy::builtin_type_shadow, reason = "its name")]
+async fn named_like_a_number<u64>(id: u64, name: &str) -> usize
+where
+    u64: Clone + Hash + Eq + Send + Sync + AsRef<str> + 'static,
+{
+    begin("named_like_a_number").await;
+    id.as_ref().len() + name.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_type_parameter_may_be_called_as_a_number_is() {
+    let call = || named_like_a_number("id".to_owned(), "name");
+    assert_eq!(join!(call(), call()), (6, 6));
+    assert_eq!(runs("named_like_a_number"), 1);
+}

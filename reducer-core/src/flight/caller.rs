@@ -196,6 +196,7 @@ where
     where
         R: Clone,
     {
+        // A leader has been polled, and is in the seat; nobody else has been.
         let waiter = Waiter::new(place.stake, true);
         Self {
             flight: place.flight.take(),

@@ -1,7 +1,7 @@
 //! Who is to be woken: an intrusive list, so that joining a flight allocates nothing.
 //!
 //! A [`Waiter`] lives inside its caller's pinned future and is linked into the flight's [`Waiters`] only
-//! while it holds a waker. All its fields are read and written under the flight's lock; the `&mut Waiters`
+//! while it holds a waker. Its node is read and written under the flight's lock; the `&mut Waiters`
 //! that every function here asks for is the proof of that. But whether it is linked its owner may see without; and
 //! a leader that is alone waits in no line, where nobody needs the lock: it is [`Absent`].
 //!
@@ -76,7 +76,8 @@ impl Side {
 // SAFETY: the raw pointers are followed only under the lock of the flight (`&mut Waiters`), and a waker
 // may be sent and shared.
 unsafe impl Send for Waiter {}
-// SAFETY: as above; a shared reference gives no access without `&mut Waiters`, or what `Absent` asks for.
+// SAFETY: as above; a shared reference gives no access to the node without `&mut Waiters`, or what `Absent` asks for. The
+// rest does not change once it is pinned, or is atomic.
 unsafe impl Sync for Waiter {}
 
 impl Waiter {

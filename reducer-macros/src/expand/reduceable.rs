@@ -14,7 +14,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::visit_mut::{self, VisitMut};
 use syn::{Expr, Pat, PatIdent};
 
-use super::{Support, binding_attrs, block, cfgs, ident, receiver, relocate, with_body};
+use super::{Support, binding_attrs, block, cfgs, ident, is_any, receiver, relocate, with_body};
 use crate::model::{
     Arg, Boxed, Element, Form, Function, Hold, Identity, Model, at, first_span, mentions,
 };
@@ -52,16 +52,16 @@ struct Expansion<'a> {
 
 impl Expansion<'_> {
     // Input:   #[reduceable]
-    //          async fn user(id: u64, tag: &str) -> Result<User, Error> { body }
+    //          async fn user(name: String, tag: &str) -> Result<User, Error> { body }
     //
-    // Output:  async fn user(id: u64, tag: &str) -> Result<User, Error> {
+    // Output:  async fn user(name: String, tag: &str) -> Result<User, Error> {
     //              let reducer = support::global();
     //              let flight = {
     //                  let marker = || {};
     //                  let mut found = Unasked;
     //                  {
     //                      let site = support::site(&marker);
-    //                      let key = (support::probe(&id).part(), support::probe(&tag).part());
+    //                      let key = (support::probe(&name).part(), support::probe(&tag).part());
     //                      support::lookup::<Result<User, Error>, ..>(&mut found, reducer, site, key);
     //                  }
     //                  match found {
@@ -72,7 +72,7 @@ impl Expansion<'_> {
     //                              let kept1 = support::probe(&tag).lent();
     //                              async move {
     //                                  if false { return never::<Result<..>>(); }
-    //                                  let id = id;
+    //                                  let name = name;
     //                                  let tag = kept1.get(&key.1);
     //                                  { body }
     //                              }
@@ -89,6 +89,9 @@ impl Expansion<'_> {
     // No borrow of an argument outlives the lookup, so who may lead moves what it owns. Nothing but
     // the reducer, the arguments and `flight` is held across the await: callers who join stay small. The key borrows
     // from places that end before it: an argument's own would be held beside what the future was made of.
+    //
+    // If all arguments are borrowed, or numbers, there is no look-up before: `support::call_lent` takes the key and the
+    // closure.
     //
     // With `timeout` or `detached`, the second line is
     //
@@ -142,11 +145,12 @@ impl Expansion<'_> {
                 #body
             }
         };
-        // What is moved by nobody need not be out of the way before it is known who leads; nor is what may be copied. But if that
-        // is all, the work is there.
+        // With nothing to copy and nothing to lend, the work itself is there before it is known who leads.
         let is_there = !lends && copies.is_empty();
-        let is_all_borrowed = meter.is_none()
-            && args.iter().all(|arg| arg.hold != Hold::Move || arg.is_plain() && !is_there)
+        // What is borrowed, or can be copied, need not be moved out of the way before that.
+        let stays = |arg: &Arg| arg.hold != Hold::Move || self.model.is_plain(arg) && !is_there;
+        let all_stay = meter.is_none()
+            && args.iter().all(stays)
             && self.model.key.iter().all(|element| matches!(element, Element::Arg(_)));
         let key =
             if lends { quote_spanned!(self.span=> key) } else { quote_spanned!(self.span=> _) };
@@ -160,7 +164,7 @@ impl Expansion<'_> {
             ),
             false => (quote_spanned!(self.span=> flight), self.call("value", 0, &landed)),
         };
-        let started = if is_all_borrowed {
+        let started = if all_stay {
             let key = self.key();
             let arguments = quote_spanned!(self.output_span=> reducer, &marker, #key, #build);
             self.call("call_lent", 4, &arguments)
@@ -175,7 +179,7 @@ impl Expansion<'_> {
                 #s::Started::Flying(flight) => flight,
             }
         };
-        let looked = match is_all_borrowed {
+        let looked = match all_stay {
             true => started,
             false => quote_spanned! {self.span=>
                 #minds
@@ -448,17 +452,20 @@ impl Expansion<'_> {
         })
     }
 
-    /// A place for an argument that the key may borrow, for as long as it may. Only of what has no destructor.
+    /// A place for an argument that the key may borrow, for as long as it may: only of what can be copied. An expression may
+    /// borrow any of them, and name it in a string.
     fn scope(&self, index: usize, arg: &Arg) -> Option<TokenStream> {
         let is_asked = self.model.has_in_key(index)
             || self.model.key.iter().any(|element| matches!(element, Element::Expr(_)));
-        if arg.is_self() || !arg.is_plain() || !is_asked {
+        if arg.is_self() || !self.model.is_plain(arg) || !is_asked {
             return None;
         }
-        let (name, cfgs) = (&arg.name, cfgs(arg));
+        let name = &arg.name;
         let span = at(name.span());
+        // `#[expect]` is fulfilled, and `#[warn]` heard, where the body binds the argument.
+        let attrs = arg.attrs.iter().filter(|attr| is_any(attr, &["cfg", "cfg_attr", "allow"]));
         Some(quote_spanned! {span=>
-            #(#cfgs)*
+            #(#attrs)*
             #[allow(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated)]
             let #name = #name;
         })

@@ -154,16 +154,18 @@ fn released<C: Contender<u64>>(
     events: u16,
 ) -> (f64, usize) {
     happened.reset();
-    let polls = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+    let (joined, polls) = &*counts;
     runtime.block_on(async {
         let mut tasks = Vec::with_capacity(callers);
         let before = bytes_in_use();
         for _ in 0..callers {
-            let (contender, polls) = (contender.clone(), Arc::clone(&polls));
+            let (contender, counts) = (contender.clone(), Arc::clone(&counts));
             tasks.push(tokio::spawn(async move {
+                counts.0.fetch_add(1, Relaxed);
                 let mut call = pin!(contender.call(&7));
                 poll_fn(|cx| {
-                    polls.fetch_add(1, Relaxed);
+                    counts.1.fetch_add(1, Relaxed);
                     call.as_mut().poll(cx)
                 })
                 .await
@@ -171,7 +173,7 @@ fn released<C: Contender<u64>>(
         }
         // Some spawn the work.
         pause().await;
-        assert!(polls.load(Relaxed) >= callers, "all have joined");
+        assert_eq!(joined.load(Relaxed), callers);
         let bytes = bytes_in_use() - before;
         for _ in 0..events {
             happened.happen();

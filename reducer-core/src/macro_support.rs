@@ -147,6 +147,21 @@ impl<T> Minds<T> {
     }
 }
 
+/// An argument that can be copied by the name of its type.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has the name of a number, and cannot be copied as one: write a path to it, as `self::Name`, or rename it"
+)]
+pub trait Plain: Copy {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Copy> Plain for T {}
+
+/// In another place, for a shorter time.
+#[inline(always)]
+pub fn copied<T: Plain>(argument: T) -> T {
+    argument
+}
+
 /// A key with no flight to follow, a moment ago, or one that nobody has looked for. It stays where the look-up has put it.
 pub struct Miss<'r, V, K, S> {
     reducer: &'r Reducer,

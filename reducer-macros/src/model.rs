@@ -286,8 +286,8 @@ impl Model {
         }
     }
 
-    /// Whether the argument is a reference, or a number by the name of its type: then it can be copied, and nobody minds when it
-    /// goes. No type of the user's takes such a name, unless it is a generic one.
+    /// Whether the argument is a reference, or a number by the name of its type: then it can be copied, which the compiler is asked
+    /// as well, and nobody minds when it goes.
     pub(crate) fn is_plain(&self, arg: &Arg) -> bool {
         const NUMBERS: [&str; 16] = [
             "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize",

@@ -130,6 +130,19 @@ async fn the_meter_is_any_expression_over_the_arguments() {
     assert_eq!((other.stats().finished, api.meter.stats().started), (3, 2));
 }
 
+/// What we call ours is not what the user has called unused.
+#[reduceable(meter = meter, key = id)]
+async fn with_a_permit(id: u64, _permit: u64, meter: &Meter) -> u64 {
+    id + _permit
+}
+
+#[tokio::test]
+async fn an_argument_may_be_called_a_permit() {
+    let meter = Meter::new().max_at_once(1);
+    assert_eq!(with_a_permit(1, 3, &meter).await, 4);
+    assert_eq!(meter.stats().finished, 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_timeout_of_a_flight_counts_its_wait_for_a_place() {
     let meter = Meter::new().max_at_once(1);

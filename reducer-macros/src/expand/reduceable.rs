@@ -105,7 +105,8 @@ impl Expansion<'_> {
     //
     // With `meter`, the leader clones it before it moves the arguments, and the work begins with
     //
-    //              let _permit = meter.acquire().await;
+    //              let permit = meter.acquire().await;
+    //              let _ = &permit;
     fn waiting(&self, body: TokenStream, body_span: Span) -> TokenStream {
         let Model { args, output, .. } = self.model;
         let s = self.support.at(self.span);
@@ -195,7 +196,7 @@ impl Expansion<'_> {
                 }
             },
         };
-        let scoped = args.iter().enumerate().map(|(index, arg)| self.scope(index, arg));
+        let scoped = args.iter().map(|arg| self.scope(arg));
         quote_spanned! {self.span=>
             #reducer
             #terms
@@ -303,7 +304,8 @@ impl Expansion<'_> {
         let meter = self.among_bindings(quote_spanned!(span=> #s::meter(&(#expr))));
         (
             Some(quote_spanned!(span=> let meter = #meter;)),
-            Some(quote_spanned!(span=> let _permit = meter.acquire().await;)),
+            // A name that does not begin like those that the user calls unused, which are of our kind as well.
+            Some(quote_spanned!(span=> let permit = meter.acquire().await; let _ = &permit;)),
         )
     }
 
@@ -452,22 +454,20 @@ impl Expansion<'_> {
         })
     }
 
-    /// A place for an argument that the key may borrow, for as long as it may: only of what can be copied. An expression may
-    /// borrow any of them, and name it in a string.
-    fn scope(&self, index: usize, arg: &Arg) -> Option<TokenStream> {
-        let is_asked = self.model.has_in_key(index)
-            || self.model.key.iter().any(|element| matches!(element, Element::Expr(_)));
-        if arg.is_self() || !self.model.is_plain(arg) || !is_asked {
+    /// A place for an argument that the key may borrow, for as long as it may. Only of what can be copied, which has no destructor.
+    fn scope(&self, arg: &Arg) -> Option<TokenStream> {
+        if arg.is_self() || !self.model.is_plain(arg) {
             return None;
         }
         let name = &arg.name;
         let span = at(name.span());
+        let s = self.support.at(span);
         // `#[expect]` is fulfilled, and `#[warn]` heard, where the body binds the argument.
         let attrs = arg.attrs.iter().filter(|attr| is_any(attr, &["cfg", "cfg_attr", "allow"]));
         Some(quote_spanned! {span=>
             #(#attrs)*
             #[allow(clippy::shadow_reuse, clippy::shadow_same, clippy::shadow_unrelated)]
-            let #name = #name;
+            let #name = #s::copied(#name);
         })
     }
 

@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::phase::{self, Stake, Turn};
+use super::phase::{self, Turn};
 use super::ring::{Link, is_inside};
 use super::seat::Seat;
 use super::trace::WaitSpan;
-use super::waiters::Waiter;
+use super::waiters::{Stake, Waiter};
 use super::{Hold, HoldsRows, Outcome, begin};
 use crate::error::ReduceError;
 

@@ -68,12 +68,13 @@ pub(crate) use hold::{Hold, same};
 #[cfg(all(feature = "tokio", not(loom)))]
 pub(crate) use host::require_runtime;
 pub(crate) use log::Log;
-pub(crate) use phase::{Core, Stake};
+pub(crate) use phase::Core;
 pub(crate) use ring::{Link, waits_on_us, within};
 pub(crate) use row::Row;
 pub(crate) use rows::{Rows, Shut};
 pub(crate) use table::Table;
 pub(crate) use tail::Tail;
+pub(crate) use waiters::Stake;
 pub(crate) use word::Join;
 
 use crate::error::{Cancelled, Panicked, ReduceError, TimedOut, message_of};

@@ -18,7 +18,7 @@ use super::home::{HomeCell, arrive};
 use super::host::Home;
 use super::row::Next;
 use super::trace::FlightSpan;
-use super::waiters::{Absent, Side, Waiter, Waiters};
+use super::waiters::{Absent, Side, Stake, Waiter, Waiters};
 use super::word::{Left, Seen, ToCall, Word};
 use super::{Hold, Rows, Site, quietly, ring};
 use crate::sync::{Mutex, MutexGuard, thread};
@@ -30,15 +30,6 @@ const RENT: u8 = 16;
 
 /// A task that carried the flight died.
 const ORPHANED: u8 = 1 << 7;
-
-/// What a caller is to its flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stake {
-    Leader,
-    Follower,
-    /// Waits for an `Ending` flight to be over. Not counted.
-    Bystander,
-}
 
 /// The part of a flight that does not depend on its types.
 pub(crate) struct Core {
@@ -314,10 +305,10 @@ impl Core {
     }
 
     fn turn_among_others(&self, waiter: Pin<&Waiter>, cx: &mut Context<'_>) -> Turn {
-        let mut fresh = None;
+        let mut clone = None;
         if waiter.is_away() {
             // First what may panic: a leader in no line is to be away, or in the seat.
-            fresh = Some(cx.waker().clone());
+            clone = Some(cx.waker().clone());
             let old = self.recall(waiter);
             quietly(|| drop(old));
         }
@@ -327,15 +318,15 @@ impl Core {
             if seen.is_over() {
                 let old = state.waiters.remove(waiter);
                 drop(state);
-                drop((old, fresh));
+                drop((old, clone));
                 return Turn::Over;
             }
             if waiter.stake != Stake::Bystander && self.word.take_seat() {
                 let home = state.with_home(self, seen, |home| home.as_ref()?.for_outsiders());
                 drop(state);
                 // A panic here would take along the seat, which is nobody's yet.
-                if fresh.is_some() {
-                    quietly(|| drop(fresh));
+                if clone.is_some() {
+                    quietly(|| drop(clone));
                 }
                 return Turn::Drive(home);
             }
@@ -343,7 +334,7 @@ impl Core {
             if state.waiters.has(waiter, side, cx.waker()) {
                 return Turn::Wait;
             }
-            if let Some(waker) = fresh.take() {
+            if let Some(waker) = clone.take() {
                 let old = state.register(waiter, side, waker);
                 drop(state);
                 drop(old);
@@ -351,7 +342,7 @@ impl Core {
             }
             drop(state);
             // A waker's clone is its owner's code: not under the lock.
-            fresh = Some(cx.waker().clone());
+            clone = Some(cx.waker().clone());
         }
     }
 

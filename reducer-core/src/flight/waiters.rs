@@ -19,8 +19,16 @@ use std::ptr;
 use std::sync::atomic::AtomicBool;
 use std::task::Waker;
 
-use super::phase::Stake;
 use crate::sync::{AtomicU8, Ordering, UnsafeCell};
+
+/// What a caller is to its flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stake {
+    Leader,
+    Follower,
+    /// Waits for an `Ending` flight to be over. Not counted.
+    Bystander,
+}
 
 /// Which queue a caller waits in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,10 @@ pub mod allocations;
 pub mod floor;
 pub mod work;
 
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ahash::RandomState;
 use allocations::allocations;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -23,7 +25,16 @@ pub struct Args {
     pub smoke: bool,
     /// Workloads whose titles begin so; without any, all.
     pub wanted: Vec<String>,
+    /// Which of the processes it is that run a contest, if it is one of them.
+    process: Option<usize>,
 }
+
+/// Rounds, at most, of a contest.
+const ROUNDS: usize = 30;
+
+/// How many processes share the rounds. Where code and memory happen to lie is worth some hundredths, for as long as a
+/// process lives.
+const PROCESSES: usize = 5;
 
 impl Args {
     /// Those of this process.
@@ -33,7 +44,9 @@ impl Args {
         // `cargo test --benches` passes no `--bench`.
         let smoke =
             args.iter().any(|arg| arg == "--smoke") || !args.iter().any(|arg| arg == "--bench");
-        Self { smoke, wanted: args.into_iter().filter(|arg| !arg.starts_with("--")).collect() }
+        let process = args.iter().find_map(|arg| arg.strip_prefix(PROCESS)?.parse().ok());
+        let wanted = args.into_iter().filter(|arg| !arg.starts_with("--")).collect();
+        Self { smoke, wanted, process }
     }
 
     /// Whether a workload is to run.
@@ -51,12 +64,30 @@ impl Args {
     /// Rounds, at most, of a contest.
     #[must_use]
     pub fn rounds(&self) -> usize {
-        if self.smoke { 1 } else { 31 }
+        if self.smoke { 1 } else { ROUNDS }
     }
 
     /// Runs it, if it is wanted.
-    pub fn run(&self, contest: Contest) -> Vec<Score> {
-        if self.want(&contest.title) { contest.run(self.rounds()) } else { Vec::new() }
+    ///
+    /// # Panics
+    /// If a process of the contest fails.
+    pub fn run(&self, mut contest: Contest) -> Vec<Score> {
+        if !self.want(&contest.title) {
+            return Vec::new();
+        }
+        if let Some(process) = self.process {
+            contest.run(process, ROUNDS / PROCESSES, LONGEST / PROCESSES as u32).send();
+            return Vec::new();
+        }
+        if self.smoke {
+            let times = contest.run(0, 0, LONGEST);
+            return contest.judge(&times);
+        }
+        let mut times = Times::default();
+        for process in 0..PROCESSES {
+            times.add(Times::of_process(process, &contest.title));
+        }
+        contest.judge(&times)
     }
 }
 
@@ -94,6 +125,50 @@ pub struct Score {
 /// Long enough for a median; a slow contender has fewer rounds.
 const LONGEST: Duration = Duration::from_secs(8);
 
+/// What tells a process which it is.
+const PROCESS: &str = "--process=";
+
+/// What contenders took, each in every round: CPU nanoseconds, and allocations in the last.
+#[derive(Default)]
+struct Times(Vec<(Vec<f64>, u64)>);
+
+impl Times {
+    /// Those of a process of its own.
+    fn of_process(process: usize, title: &str) -> Self {
+        let this = std::env::current_exe().expect("a program knows itself");
+        let ran = Command::new(this)
+            .args(["--bench", &format!("{PROCESS}{process}"), title])
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("it runs once more");
+        assert!(ran.status.success(), "{title}: {}", ran.status);
+        let sent = String::from_utf8(ran.stdout).expect("numbers");
+        let number = |text: &str| text.parse::<f64>().expect("a number");
+        let times = sent.lines().map(|line| {
+            let (allocated, times) = line.split_once(' ').expect("a contender");
+            (times.split(' ').map(number).collect(), number(allocated) as u64)
+        });
+        Self(times.collect())
+    }
+
+    /// To whom asked for a process.
+    fn send(self) {
+        for (times, allocated) in self.0 {
+            let times: Vec<_> = times.iter().map(f64::to_string).collect();
+            println!("{allocated} {}", times.join(" "));
+        }
+    }
+
+    /// More rounds of the same.
+    fn add(&mut self, more: Self) {
+        self.0.resize_with(more.0.len(), Default::default);
+        for ((times, allocated), more) in self.0.iter_mut().zip(more.0) {
+            times.extend(more.0);
+            *allocated = more.1;
+        }
+    }
+}
+
 impl Contest {
     /// Nobody takes part yet.
     #[must_use]
@@ -125,49 +200,54 @@ impl Contest {
         self.base = self.contenders.len() - 1;
     }
 
-    /// So many rounds at most, and the table.
-    pub fn run(mut self, rounds: usize) -> Vec<Score> {
-        let mut times = vec![Vec::with_capacity(rounds); self.contenders.len()];
-        let mut allocated = vec![0; self.contenders.len()];
+    /// So many rounds at most, and one that warms up, or is all there is.
+    fn run(&mut self, process: usize, rounds: usize, longest: Duration) -> Times {
+        let mut all = Times(vec![(Vec::with_capacity(rounds), 0); self.contenders.len()]);
+        // Who comes after whom is worth something: each time another.
+        let shuffle = RandomState::with_seeds(1, 2, 3, process as u64);
+        let mut order: Vec<usize> = (0..self.contenders.len()).collect();
         let mut began = Instant::now();
         for round in 0..=rounds {
-            for (n, (_, run)) in self.contenders.iter_mut().enumerate() {
+            order.sort_by_key(|contender| shuffle.hash_one((round, contender)));
+            for &contender in &order {
                 let before = allocations();
                 let start = cpu_ns();
-                run();
+                (self.contenders[contender].1)();
                 let took = cpu_ns() - start;
-                // The first round warms up.
-                if round > 0 || rounds == 1 {
-                    times[n].push(took);
-                    allocated[n] = allocations() - before;
+                if round > 0 || rounds == 0 {
+                    let (times, allocated) = &mut all.0[contender];
+                    times.push(took);
+                    *allocated = allocations() - before;
                 }
             }
             match round {
-                0 if rounds == 1 => break,
                 0 => began = Instant::now(),
-                5.. if began.elapsed() > LONGEST => break,
+                _ if began.elapsed() > longest => break,
                 _ => {}
             }
         }
+        all
+    }
+
+    /// The table.
+    fn judge(&self, Times(all): &Times) -> Vec<Score> {
         println!("\n{}", self.title);
         // Ratios round by round, for the machine drifts between rounds.
-        let base = times[self.base].clone();
-        let scores = self.contenders.iter().zip(&times).zip(allocated);
-        scores
-            .map(|(((name, _), times), allocated)| {
-                let ratios = sorted(times.iter().zip(&base).map(|(a, b)| a / b));
-                let at = |share: f64| ratios[((ratios.len() - 1) as f64 * share) as usize];
-                let ns = sorted(times.iter().map(|time| time / self.calls as f64));
-                let score = Score {
-                    name,
-                    ratio: at(0.5),
-                    ns: ns[(ns.len() - 1) / 2],
-                    allocations: allocated as f64 / self.calls as f64,
-                };
-                println!("  {name:<34} {:>6.2}   ({:.2} to {:.2})", at(0.5), at(0.1), at(0.9));
-                score
-            })
-            .collect()
+        let base = &all[self.base].0;
+        let scores = self.contenders.iter().zip(all).map(|((name, _), (times, allocated))| {
+            let ratios = sorted(times.iter().zip(base).map(|(a, b)| a / b));
+            let at = |share: f64| ratios[((ratios.len() - 1) as f64 * share) as usize];
+            let ns = sorted(times.iter().map(|time| time / self.calls as f64));
+            let score = Score {
+                name,
+                ratio: at(0.5),
+                ns: ns[(ns.len() - 1) / 2],
+                allocations: *allocated as f64 / self.calls as f64,
+            };
+            println!("  {name:<34} {:>6.2}   ({:.2} to {:.2})", at(0.5), at(0.1), at(0.9));
+            score
+        });
+        scores.collect()
     }
 }
 

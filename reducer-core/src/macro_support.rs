@@ -187,10 +187,22 @@ impl<V, K, S> fmt::Debug for Miss<'_, V, K, S> {
 
 /// What came of the first poll of a call that was to lead.
 pub enum Started<'r, V> {
-    /// The flight has landed.
-    Landed(Landed<V>),
-    /// It is in the air, or another is.
+    /// The flight has landed with this.
+    Landed(V),
+    /// It is in the air, or another is; or there is to be no value.
     Flying(Flight<'r, V>),
+}
+
+impl<'r, V> Started<'r, V> {
+    /// What came of `start`: the value, which then is in no memory on its way out, or what it has put where it was told to.
+    #[inline(always)]
+    fn by(start: impl FnOnce(&mut Option<Flight<'r, V>>) -> Option<V>) -> Self {
+        let mut flight = None;
+        match start(&mut flight) {
+            Some(value) => Self::Landed(value),
+            None => Self::Flying(flight.expect("without a value there is a flight")),
+        }
+    }
 }
 
 impl<V> fmt::Debug for Started<'_, V> {
@@ -202,27 +214,7 @@ impl<V> fmt::Debug for Started<'_, V> {
     }
 }
 
-/// What a flight came to.
-pub struct Landed<V>(Outcome<V>);
-
-impl<V> fmt::Debug for Landed<V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Landed").finish_non_exhaustive()
-    }
-}
-
-/// Its value; panics where `Reducer::reduce` does.
-#[inline]
-pub fn value<V>(landed: Landed<V>) -> V {
-    landed.0.unwrap_or_else(|error| error.raise())
-}
-
-/// The same for a function whose error type can hold a [`ReduceError`]: what would panic is returned, but for the panics
-/// of its own work.
-pub fn fallible_value<V: Fail>(landed: Landed<V>) -> V {
-    value_or(landed.0, V::fail)
-}
-
+/// The value; panics, or is made of the error, if there is none.
 fn value_or<V>(outcome: Outcome<V>, fail: fn(ReduceError) -> V) -> V {
     match outcome {
         Ok(value) => value,
@@ -246,7 +238,7 @@ where
     F: Future<Output = V> + Send + 'static,
     C: 'static,
 {
-    Cargo::send::<F, Function<C>, _, _>(work, start_any, miss)
+    Started::by(|flight| Cargo::send::<F, Function<C>, _, _>(work, start_any, (miss, flight)))
 }
 
 /// The key of a flight, for its own work.
@@ -312,10 +304,12 @@ where
     C: 'static,
 {
     let mut build = Some(build);
-    start_building(miss, Cargo::later::<F, Function<C>>, &mut |room, flight| {
+    let build: &mut Builder<'_> = &mut |room, flight| {
         let (build, room, flight) = (build.take()?, room?.of(), flight?);
         Some(room.fill(build(flight.key())))
-    })
+    };
+    let room = Cargo::later::<F, Function<C>>;
+    Started::by(|flight| start_building(miss, room, build, flight))
 }
 
 /// Leads with such work, or follows. Of a function whose arguments are all borrowed, or numbers: none needs to be out of the
@@ -336,11 +330,12 @@ where
     C: 'static,
 {
     let (mut key, mut build) = (Some(key), Some(build));
-    let room = Cargo::later::<F, Function<C>>;
-    call_building(reducer, site(marker), &mut key, room, &mut |room, flight| {
+    let build: &mut Builder<'_> = &mut |room, flight| {
         let (build, room, flight) = (build.take()?, room?.of(), flight?);
         Some(room.fill(build(flight.key())))
-    })
+    };
+    let room = Cargo::later::<F, Function<C>>;
+    Started::by(|flight| call_building(reducer, site(marker), &mut key, room, build, flight))
 }
 
 // What follows does not know the type of the work: there is one for every function in a program, and
@@ -353,7 +348,8 @@ fn call_building<'r, V, P>(
     key: &mut Option<P>,
     room: fn() -> Cargo<'static, P::Owned, V, P::Same>,
     build: &mut Builder<'_>,
-) -> Started<'r, V>
+    flight: &mut Option<Flight<'r, V>>,
+) -> Option<V>
 where
     V: Output,
     P: Key,
@@ -361,19 +357,21 @@ where
 {
     if P::is_quick() {
         if let Err(error) = check_runtime(&reducer.options) {
-            return Started::Flying(Flight::failed(error));
+            *flight = Some(Flight::failed(error));
+            return None;
         }
         let hash = hash(reducer, key.as_ref().expect("made for this call"));
-        return start_in_room(reducer, site, hash, key, room, build);
+        return start_in_room(reducer, site, hash, key, room, build, flight);
     }
     let mut found = Lookup::Unasked;
     lookup(&mut found, reducer, site, key.take().expect("made for this call"));
     match found {
-        Lookup::Miss(mut miss) => start_building(&mut miss, room, build),
-        Lookup::Hit(flight) => {
+        Lookup::Miss(mut miss) => start_building(&mut miss, room, build, flight),
+        Lookup::Hit(hit) => {
             // While the stake is still ours to give up: it may panic.
             build(None, None);
-            Started::Flying(flight)
+            *flight = Some(hit);
+            None
         }
         Lookup::Unasked => never(),
     }
@@ -383,14 +381,15 @@ fn start_building<'r, V, K, S>(
     miss: &mut Miss<'r, V, K, S>,
     room: fn() -> Cargo<'static, K, V, S>,
     build: &mut Builder<'_>,
-) -> Started<'r, V>
+    flight: &mut Option<Flight<'r, V>>,
+) -> Option<V>
 where
     V: Output,
     K: Send + Sync + 'static,
     S: Same<K> + Send + Sync + 'static,
 {
     let Miss { reducer, site, hash, ref mut key, .. } = *miss;
-    start_in_room(reducer, site, hash, key, room, build)
+    start_in_room(reducer, site, hash, key, room, build, flight)
 }
 
 /// Builds the work, once, where it is to lie; or drops what it would build it of.
@@ -405,7 +404,8 @@ fn start_in_room<'r, V, P>(
     key: &mut Option<P>,
     room: fn() -> Cargo<'static, P::Owned, V, P::Same>,
     build: &mut Builder<'_>,
-) -> Started<'r, V>
+    flight: &mut Option<Flight<'r, V>>,
+) -> Option<V>
 where
     V: Output,
     P: Key,
@@ -419,11 +419,11 @@ where
         let work = room().built(|room| unbuilt.build(room, BuiltFor::Later(&flight)));
         (work, Some(flight))
     };
-    start_with(reducer, site, hash, key, Unbuilt(Some(build)), |_| room(), begin, apart)
+    start_with(reducer, site, hash, key, Unbuilt(Some(build)), |_| room(), begin, apart, flight)
 }
 
-/// Work that is to be built. What it would be built of goes with it, before what came of the call is written to where it is
-/// returned: a panic after that would forget it, and its stake with it.
+/// Work that is to be built. What it would be built of goes with it, before a value is written to where it is returned: a
+/// panic after that would forget it.
 struct Unbuilt<'a, 'b>(Option<&'a mut Builder<'b>>);
 
 impl Unbuilt<'_, '_> {
@@ -442,7 +442,10 @@ impl Drop for Unbuilt<'_, '_> {
     }
 }
 
-fn start_any<'r, V, K, S>(miss: &mut Miss<'r, V, K, S>, work: Cargo<'_, K, V, S>) -> Started<'r, V>
+fn start_any<'r, V, K, S>(
+    (miss, flight): (&mut Miss<'r, V, K, S>, &mut Option<Flight<'r, V>>),
+    work: Cargo<'_, K, V, S>,
+) -> Option<V>
 where
     V: Output,
     K: Send + Sync + 'static,
@@ -458,6 +461,7 @@ where
         Cargo::take,
         |_, _| (),
         |work| (work.into_box(), None),
+        flight,
     )
 }
 
@@ -477,33 +481,40 @@ fn start_with<'r, 'c, V, P, W>(
     cargo: impl FnOnce(&mut W) -> Cargo<'c, P::Owned, V, P::Same>,
     begin: impl FnOnce(&mut W, &Hold),
     apart: impl FnOnce(W) -> (Cargo<'static, P::Owned, V, P::Same>, Option<Arc<OnceLock<Hold>>>),
-) -> Started<'r, V>
+    flight: &mut Option<Flight<'r, V>>,
+) -> Option<V>
 where
     V: Output,
     P: Key,
     P::Same: Send + Sync,
 {
     let boarded = board_quick(&reducer, site.0, hash, key, || cargo(&mut work));
+    // One `match` would say it all, and move the place once more: 15 % of a call.
     let mut place = match boarded {
         Ok(mut place) if place.stake() == Stake::Leader => {
-            return match place.lead(|flight| begin(&mut work, flight)) {
-                Led::Value(value) => Started::Landed(Landed(Ok(value))),
+            *flight = Some(match place.lead(|flight| begin(&mut work, flight)) {
+                Led::Value(value) => return Some(value),
                 Led::Over => {
                     // It may not have begun, and what went wrong is told; a destructor has nothing to add.
                     quietly(|| drop(work));
-                    Started::Landed(Landed(place.outcome()))
+                    match place.outcome() {
+                        Ok(value) => return Some(value),
+                        Err(error) => Flight::failed(error),
+                    }
                 }
-                Led::Flying => Started::Flying(Flight::aboard(&mut place)),
-            };
+                Led::Flying => Flight::aboard(&mut place),
+            });
+            return None;
         }
         Ok(place) => place,
         Err(error) => {
             // What went wrong is told; a destructor has nothing to add.
             quietly(|| drop(work));
-            return Started::Landed(Landed(Err(error)));
+            *flight = Some(Flight::failed(error));
+            return None;
         }
     };
-    Started::Flying(match key.take() {
+    *flight = Some(match key.take() {
         // The flight before ours is just being dropped, on another thread. Rare enough for some boxes.
         Some(key) => {
             let (work, asks) = apart(work);
@@ -514,7 +525,8 @@ where
             drop(work);
             Flight::aboard(&mut place)
         }
-    })
+    });
+    None
 }
 
 /// Leads with `work` when the flight in the way is gone. The work is told its own, if it asks.
@@ -627,7 +639,8 @@ impl<V> Future for Flight<'_, V> {
 }
 
 pin_project! {
-    /// The same for a function as [`fallible_value`] is for.
+    /// The same for a function whose error type can hold a [`ReduceError`]: what would panic is returned, but for the
+    /// panics of its own work.
     #[must_use = "futures do nothing unless polled"]
     pub struct Fallible<'r, V> {
         #[pin]

@@ -224,8 +224,8 @@ fn a_key_that_is_taken_out_of_the_work_stays_good() {
             kept = Some(key);
             async { 1 }
         });
-        let support::Started::Landed(landed) = call else { panic!("it is ready at once") };
-        assert_eq!(support::value(landed), 1);
+        let support::Started::Landed(value) = call else { panic!("it is ready at once") };
+        assert_eq!(value, 1);
     }
     drop((made, reducer));
     let kept = kept.expect("it was built");

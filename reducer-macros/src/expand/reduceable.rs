@@ -77,7 +77,7 @@ impl Expansion<'_> {
     //                                  { body }
     //                              }
     //                          }) {
-    //                              Landed(landed) => return support::value::<Result<User, Error>>(landed),
+    //                              Landed(value) => return value,
     //                              Flying(flight) => flight,
     //                          }
     //                      }
@@ -100,8 +100,6 @@ impl Expansion<'_> {
     // and the last
     //
     //              return support::fallible::<Result<User, Error>>(flight).await;
-    //
-    // and `fallible_value` stands for `value`.
     //
     // With `meter`, the leader clones it before it moves the arguments, and the work begins with
     //
@@ -157,13 +155,9 @@ impl Expansion<'_> {
             if lends { quote_spanned!(self.span=> key) } else { quote_spanned!(self.span=> _) };
         let build = quote_spanned!(self.span=> move |#key| { #copies #work });
         let terms = self.terms();
-        let landed = quote_spanned!(self.output_span=> landed);
-        let (flight, value) = match self.model.has_terms() {
-            true => (
-                self.call("fallible", 0, &quote_spanned!(self.output_span=> flight)),
-                self.call("fallible_value", 0, &landed),
-            ),
-            false => (quote_spanned!(self.span=> flight), self.call("value", 0, &landed)),
+        let flight = match self.model.has_terms() {
+            true => self.call("fallible", 0, &quote_spanned!(self.output_span=> flight)),
+            false => quote_spanned!(self.span=> flight),
         };
         let started = if all_stay {
             let key = self.key();
@@ -176,7 +170,7 @@ impl Expansion<'_> {
         };
         let started = quote_spanned! {self.span=>
             match #started {
-                #s::Started::Landed(landed) => return #value,
+                #s::Started::Landed(value) => return value,
                 #s::Started::Flying(flight) => flight,
             }
         };

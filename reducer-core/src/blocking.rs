@@ -250,7 +250,7 @@ where
     });
     let value = flight.land(value, &mut failed, reducer.rows(), true);
     link.cut(&flight);
-    let outcome = flight.outcome(value, failed);
+    let outcome = flight.outcome(value, &mut failed);
     drop(flight);
     outcome
 }

@@ -146,7 +146,7 @@ impl<R: HoldsRows, V: Clone + 'static> Place<R, V> {
     #[cold]
     pub(crate) fn outcome(&mut self) -> Outcome<V> {
         let flight = self.flight.as_ref().expect("it is kept until now");
-        let outcome = flight.outcome(None, self.failed.take());
+        let outcome = flight.outcome(None, &mut self.failed);
         if self.is_over {
             self.let_go();
         } else {
@@ -339,7 +339,7 @@ where
         };
         match landed {
             Ok(value) => {
-                let outcome = flight.outcome(value, failed);
+                let outcome = flight.outcome(value, &mut failed);
                 self.let_go();
                 Poll::Ready(outcome)
             }

@@ -421,11 +421,11 @@ impl Hold {
     pub(crate) fn outcome<V: Clone + 'static>(
         &self,
         value: Option<V>,
-        failed: Option<ReduceError>,
+        failed: &mut Option<ReduceError>,
     ) -> Outcome<V> {
         match value {
             Some(value) => Ok(value),
-            None => failed.map_or_else(|| self.landed(), Err),
+            None => failed.take().map_or_else(|| self.landed(), Err),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
@@ -13,7 +13,7 @@ use super::ring::{Link, is_inside};
 use super::seat::Seat;
 use super::trace::WaitSpan;
 use super::waiters::{Stake, Waiter};
-use super::{Hold, HoldsRows, Outcome, begin};
+use super::{Hold, HoldsRows, NEITHER, Outcome, begin};
 use crate::error::ReduceError;
 
 pin_project! {
@@ -292,11 +292,17 @@ where
             self.let_go();
             return Poll::Ready(outcome);
         }
-        self.poll_flying(cx)
+        let mut failed = None;
+        let value = ready!(self.poll_flying(cx, &mut failed));
+        Poll::Ready(value.ok_or_else(|| failed.expect(NEITHER)))
     }
 
-    /// As `poll_outcome`, mostly of a flight that has not landed yet.
-    fn poll_flying(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<V>>
+    /// As `poll_outcome`, mostly of a flight that has not landed yet; and what it `failed` with apart.
+    fn poll_flying(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        failed: &mut Option<ReduceError>,
+    ) -> Poll<Option<V>>
     where
         V: Clone + 'static,
     {
@@ -307,7 +313,6 @@ where
         let this = self.as_mut().project();
         let flight = this.flight.as_ref().expect(OVER);
         let (rows, waiter) = (this.rows.rows(), this.waiter.as_ref());
-        let mut failed = None;
         let landed = {
             let _entered = this.span.enter(flight.core());
             if let Err(ring) = this.link.refresh(flight) {
@@ -326,7 +331,7 @@ where
                     Turn::Wait => return Poll::Pending,
                     // The registry has seen to it that the flight is one of such values.
                     Turn::Drive(home) => {
-                        match Seat::new(flight, rows).drive(home, &mut failed, |_| ()) {
+                        match Seat::new(flight, rows).drive(home, failed, |_| ()) {
                             Ok(value) => Ok(value),
                             Err(seat) => {
                                 seat.give_up(waiter, cx);
@@ -339,13 +344,20 @@ where
         };
         match landed {
             Ok(value) => {
-                let outcome = flight.outcome(value, &mut failed);
+                let value = match flight.outcome(value, failed) {
+                    Ok(value) => Some(value),
+                    Err(error) => {
+                        *failed = Some(error);
+                        None
+                    }
+                };
                 self.let_go();
-                Poll::Ready(outcome)
+                Poll::Ready(value)
             }
             Err(error) => {
                 self.leave();
-                Poll::Ready(Err(error))
+                *failed = Some(error);
+                Poll::Ready(None)
             }
         }
     }

@@ -344,13 +344,8 @@ where
         };
         match landed {
             Ok(value) => {
-                let value = match flight.outcome(value, failed) {
-                    Ok(value) => Some(value),
-                    Err(error) => {
-                        *failed = Some(error);
-                        None
-                    }
-                };
+                let outcome = flight.outcome(value, failed);
+                let value = outcome.map_err(|error| *failed = Some(error)).ok();
                 self.let_go();
                 Poll::Ready(value)
             }

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use crate::error::ReduceError;
 use crate::flight::{
-    Cargo, Hold, HoldsRows, Link, Named, Open, Outcome, Place, Site, Stake, Waiting, quietly,
-    within, wreck,
+    Cargo, Hold, HoldsRows, Link, Named, Open, Outcome, Place, Site, Stake, Waiting, either,
+    quietly, within, wreck,
 };
 use crate::key::{Key, Owned};
 use crate::reducer::{Reduced, Reducer, Role};
@@ -205,7 +205,9 @@ where
         Admission::Joined(flight) => {
             let mut waiting =
                 pin!(Waiting::of(&mut Place::new(flight, reducer, Stake::Follower)).parking());
-            Some(park_until(|cx| waiting.as_mut().poll_outcome(cx)))
+            let mut failed = None;
+            let value = park_until(|cx| waiting.as_mut().poll(cx, &mut failed));
+            Some(either(value, &mut failed))
         }
         Admission::Ending(flight) => {
             let mut waiting = pin!(
@@ -250,9 +252,9 @@ where
     });
     let value = flight.land(value, &mut failed, reducer.rows(), true);
     link.cut(&flight);
-    let outcome = flight.outcome(value, &mut failed);
+    let value = flight.came_to(value, &mut failed);
     drop(flight);
-    outcome
+    either(value, &mut failed)
 }
 
 thread_local! {

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 
 use crate::error::ReduceError;
 use crate::flight::{
-    Cargo, Hold, HoldsRows, Led, Open, Place, Ready, Site, Stake, Waiting, quietly,
+    Cargo, Hold, HoldsRows, Led, Open, Place, Ready, Site, Stake, Waiting, either, quietly,
 };
 use crate::key::{ByEq, Kept, Key, Owned, Same};
 use crate::reducer::{Reduced, Reducer, Role};
@@ -267,29 +267,11 @@ where
 {
     type Output = Result<Reduced<V>, ReduceError>;
 
-    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let TryCallProjection::Asked { reducer, key, work } = self.as_mut().project() {
-            let mut wanted = Some(Wanted::Asked(key.take().expect(READY)));
-            match board(reducer, &mut wanted, work) {
-                // For most calls this is the only poll.
-                Ok(mut place) if place.stake() == Stake::Leader => {
-                    let led = place.lead(|flight| work.begin(flight));
-                    return self.led(led, &mut place, cx);
-                }
-                Ok(mut place) if place.stake() == Stake::Follower => {
-                    self.set(Self::Aboard { waiting: Waiting::of(&mut place) });
-                    if let TryCallProjection::Aboard { waiting } = self.as_mut().project() {
-                        if waiting.get_in_line(cx) {
-                            return Poll::Pending;
-                        }
-                    }
-                }
-                Ok(mut place) => self.as_mut().stand_by(&mut place, wanted),
-                Err(error) => return self.fail(error),
-            }
-        }
-        self.poll_on(cx)
+        let mut failed = None;
+        let value = ready!(self.as_mut().poll_value(cx, &mut failed));
+        let outcome = either(value, &mut failed);
+        Poll::Ready(outcome.map(|value| Reduced { value, role: self.role() }))
     }
 }
 
@@ -300,26 +282,54 @@ where
     V: Clone + Send + Sync + 'static,
     W: Work<P::Owned, V, P::Same>,
 {
+    /// What it was to its flight, when it has had the outcome.
+    fn role(&self) -> Role {
+        match self {
+            Self::Aboard { waiting } if waiting.stake() != Stake::Leader => Role::Joined,
+            _ => Role::Led,
+        }
+    }
+
+    /// The value, or none and it has `failed`: apart, as in `flight`, on all the way to who awaits it.
+    #[inline]
+    fn poll_value(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        failed: &mut Option<ReduceError>,
+    ) -> Poll<Option<V>> {
+        if let TryCallProjection::Asked { reducer, key, work } = self.as_mut().project() {
+            let mut wanted = Some(Wanted::Asked(key.take().expect(READY)));
+            match board(reducer, &mut wanted, work) {
+                // For most calls this is the only poll.
+                Ok(mut place) if place.stake() == Stake::Leader => {
+                    let led = place.lead(|flight| work.begin(flight));
+                    return self.led(led, &mut place, cx, failed);
+                }
+                Ok(mut place) if place.stake() == Stake::Follower => {
+                    self.set(Self::Aboard { waiting: Waiting::of(&mut place) });
+                    if let TryCallProjection::Aboard { waiting } = self.as_mut().project() {
+                        if waiting.get_in_line(cx) {
+                            return Poll::Pending;
+                        }
+                    }
+                }
+                Ok(mut place) => self.as_mut().stand_by(&mut place, wanted),
+                Err(error) => return self.fail(error, failed),
+            }
+        }
+        self.poll_on(cx, failed)
+    }
+
     /// Polled, and it has a stake.
+    #[inline(always)]
     fn poll_on(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Reduced<V>, ReduceError>> {
+        failed: &mut Option<ReduceError>,
+    ) -> Poll<Option<V>> {
         match self.as_mut().project() {
-            TryCallProjection::Aboard { mut waiting } => {
-                let role = match waiting.stake() {
-                    Stake::Leader => Role::Led,
-                    Stake::Follower | Stake::Bystander => Role::Joined,
-                };
-                if role == Role::Joined {
-                    if let Some(value) = waiting.as_mut().value() {
-                        return Poll::Ready(Ok(Reduced { value, role }));
-                    }
-                }
-                let outcome = ready!(waiting.poll_outcome(cx));
-                Poll::Ready(outcome.map(|value| Reduced { value, role }))
-            }
-            TryCallProjection::StandsBy { .. } => self.poll_standing(cx),
+            TryCallProjection::Aboard { waiting } => waiting.poll(cx, failed),
+            TryCallProjection::StandsBy { .. } => self.poll_standing(cx, failed),
             TryCallProjection::Asked { .. } | TryCallProjection::Done => panic!("{READY}"),
         }
     }
@@ -329,21 +339,22 @@ where
     fn poll_standing(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Reduced<V>, ReduceError>> {
+        failed: &mut Option<ReduceError>,
+    ) -> Poll<Option<V>> {
         while let TryCallProjection::StandsBy { standing } = self.as_mut().project() {
             let Standing { reducer, wanted, work, waiting } = &mut **standing;
             ready!(waiting.as_mut().poll_ended(cx));
             match board(reducer, wanted, work) {
                 Ok(mut place) if place.stake() == Stake::Leader => {
                     let led = place.lead(|flight| work.begin(flight));
-                    return self.led(led, &mut place, cx);
+                    return self.led(led, &mut place, cx, failed);
                 }
                 Ok(mut place) if wanted.is_some() => waiting.set(Waiting::of(&mut place)),
                 Ok(mut place) => self.set(Self::Aboard { waiting: Waiting::of(&mut place) }),
-                Err(error) => return self.fail(error),
+                Err(error) => return self.fail(error, failed),
             }
         }
-        self.poll_on(cx)
+        self.poll_on(cx, failed)
     }
 
     /// A leader has been polled for the first time.
@@ -353,16 +364,17 @@ where
         led: Led<V>,
         place: &mut Place<R, V>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Reduced<V>, ReduceError>> {
+        failed: &mut Option<ReduceError>,
+    ) -> Poll<Option<V>> {
         match led {
             Led::Value(value) => {
                 self.set(Self::Done);
-                Poll::Ready(Ok(Reduced { value, role: Role::Led }))
+                Poll::Ready(Some(value))
             }
             Led::Over => {
-                let outcome = place.outcome();
+                let value = place.came_to(failed);
                 self.set(Self::Done);
-                Poll::Ready(outcome.map(|value| Reduced { value, role: Role::Led }))
+                Poll::Ready(value)
             }
             Led::Flying => {
                 self.set(Self::Aboard { waiting: Waiting::of(place) });
@@ -389,10 +401,15 @@ where
     }
 
     #[cold]
-    fn fail(mut self: Pin<&mut Self>, error: ReduceError) -> Poll<Result<Reduced<V>, ReduceError>> {
+    fn fail(
+        mut self: Pin<&mut Self>,
+        error: ReduceError,
+        failed: &mut Option<ReduceError>,
+    ) -> Poll<Option<V>> {
         // What went wrong is told; a destructor has nothing to add.
         quietly(|| self.set(Self::Done));
-        Poll::Ready(Err(error))
+        *failed = Some(error);
+        Poll::Ready(None)
     }
 }
 
@@ -426,17 +443,19 @@ pub(crate) fn Call<T>(call: T) -> Call<T> {
     Call { call }
 }
 
-impl<T, V> Future for Call<T>
+impl<R, P, W, V> Future for Call<TryCall<R, P, P::Owned, P::Same, W, V>>
 where
-    T: Future<Output = Result<Reduced<V>, ReduceError>>,
+    R: HoldsRows + Borrow<Reducer> + Clone,
+    P: Key,
+    V: Clone + Send + Sync + 'static,
+    W: Work<P::Owned, V, P::Same>,
 {
     type Output = V;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<V> {
-        match ready!(self.project().call.poll(cx)) {
-            Ok(reduced) => Poll::Ready(reduced.value),
-            Err(error) => error.raise(),
-        }
+        let mut failed = None;
+        let value = ready!(self.project().call.poll_value(cx, &mut failed));
+        Poll::Ready(either(value, &mut failed).unwrap_or_else(|error| error.raise()))
     }
 }
 

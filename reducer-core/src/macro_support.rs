@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 #[cfg(feature = "tokio")]
 use std::time::Duration;
 
@@ -22,7 +22,8 @@ use crate::blocking::{follow_found, lead_or_follow};
 use crate::call::{READY, board_quick, check_runtime};
 use crate::error::ReduceError;
 use crate::flight::{
-    self, Cargo, Full, Function, Hold, Led, Loan, Outcome, Place, Room, Stake, Waiting, quietly,
+    self, Cargo, Full, Function, Hold, Led, Loan, Outcome, Place, Room, Stake, Waiting, either,
+    quietly,
 };
 pub use crate::key::parts::{
     ByPtr, Fail, Output, capture, capture_option, no_part, probe, self_part, static_part,
@@ -497,9 +498,10 @@ where
                 Led::Over => {
                     // It may not have begun, and what went wrong is told; a destructor has nothing to add.
                     quietly(|| drop(work));
-                    match place.outcome() {
-                        Ok(value) => return Some(value),
-                        Err(error) => Flight::failed(error),
+                    let mut failed = None;
+                    match (place.came_to(&mut failed), failed) {
+                        (None, Some(error)) => Flight::failed(error),
+                        (value, _) => return value,
                     }
                 }
                 Led::Flying => Flight::aboard(&mut place),
@@ -558,7 +560,11 @@ where
                     });
                     match led {
                         Led::Value(value) => return Ok(value),
-                        Led::Over => return next.outcome(),
+                        Led::Over => {
+                            let mut failed = None;
+                            let value = next.came_to(&mut failed);
+                            return either(value, &mut failed);
+                        }
                         Led::Flying => break Flight::aboard(&mut next),
                     }
                 }
@@ -570,8 +576,9 @@ where
             }
         };
         drop(work);
-        let mut flight = pin!(flight);
-        poll_fn(|cx| flight.as_mut().poll_outcome(cx)).await
+        let (mut flight, mut failed) = (pin!(flight), None);
+        let value = poll_fn(|cx| flight.as_mut().poll_value(cx, &mut failed)).await;
+        either(value, &mut failed)
     });
     Flight { way: Way::Later { call } }
 }
@@ -595,7 +602,7 @@ pin_project! {
             #[pin]
             waiting: Waiting<&'r Reducer, V>,
             // No bound on the type, so that a `V` that cannot be shared is one error and not two.
-            poll: PollOutcome<'r, V>,
+            poll: PollValue<'r, V>,
         },
         Later {
             call: Pin<Box<dyn Future<Output = Outcome<V>> + Send + 'r>>,
@@ -603,8 +610,11 @@ pin_project! {
     }
 }
 
-type PollOutcome<'r, V> =
-    fn(Pin<&mut Waiting<&'r Reducer, V>>, &mut Context<'_>) -> Poll<Outcome<V>>;
+type PollValue<'r, V> = fn(
+    Pin<&mut Waiting<&'r Reducer, V>>,
+    &mut Context<'_>,
+    &mut Option<ReduceError>,
+) -> Poll<Option<V>>;
 
 impl<'r, V> Flight<'r, V> {
     #[inline(always)]
@@ -612,19 +622,30 @@ impl<'r, V> Flight<'r, V> {
     where
         V: Clone + 'static,
     {
-        Self { way: Way::Aboard { waiting: Waiting::of(place), poll: Waiting::poll_outcome } }
+        Self { way: Way::Aboard { waiting: Waiting::of(place), poll: Waiting::poll } }
     }
 
     fn failed(error: ReduceError) -> Self {
         Self { way: Way::Failed { error: Some(error) } }
     }
 
+    /// The value, or none and it has `failed`.
     #[inline(always)]
-    fn poll_outcome(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<V>> {
+    fn poll_value(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        failed: &mut Option<ReduceError>,
+    ) -> Poll<Option<V>> {
         match self.project().way.project() {
-            WayProjection::Failed { error } => Poll::Ready(Err(error.take().expect(READY))),
-            WayProjection::Aboard { waiting, poll } => poll(waiting, cx),
-            WayProjection::Later { call } => call.as_mut().poll(cx),
+            WayProjection::Failed { error } => {
+                *failed = Some(error.take().expect(READY));
+                Poll::Ready(None)
+            }
+            WayProjection::Aboard { waiting, poll } => poll(waiting, cx, failed),
+            WayProjection::Later { call } => {
+                let outcome = ready!(call.as_mut().poll(cx));
+                Poll::Ready(outcome.map_err(|error| *failed = Some(error)).ok())
+            }
         }
     }
 }
@@ -633,8 +654,9 @@ impl<V> Future for Flight<'_, V> {
     type Output = V;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<V> {
-        let outcome = self.poll_outcome(cx);
-        outcome.map(|outcome| outcome.unwrap_or_else(|error| error.raise()))
+        let mut failed = None;
+        let value = ready!(self.poll_value(cx, &mut failed));
+        Poll::Ready(either(value, &mut failed).unwrap_or_else(|error| error.raise()))
     }
 }
 
@@ -661,7 +683,9 @@ impl<V> Future for Fallible<'_, V> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<V> {
         let this = self.project();
         let fail = *this.fail;
-        this.flight.poll_outcome(cx).map(|outcome| value_or(outcome, fail))
+        let mut failed = None;
+        let value = ready!(this.flight.poll_value(cx, &mut failed));
+        Poll::Ready(value_or(either(value, &mut failed), fail))
     }
 }
 

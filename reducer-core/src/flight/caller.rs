@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
@@ -13,7 +13,7 @@ use super::ring::{Link, is_inside};
 use super::seat::Seat;
 use super::trace::WaitSpan;
 use super::waiters::{Stake, Waiter};
-use super::{Hold, HoldsRows, NEITHER, Outcome, begin};
+use super::{Hold, HoldsRows, begin};
 use crate::error::ReduceError;
 
 pin_project! {
@@ -63,7 +63,7 @@ pub(crate) struct Place<R: HoldsRows, V> {
 pub(crate) enum Led<V> {
     /// The flight has landed, and this is all that it was.
     Value(V),
-    /// There is an outcome: see [`Place::outcome`].
+    /// There is an outcome: see [`Place::came_to`].
     Over,
     /// The stake is to wait.
     Flying,
@@ -142,17 +142,18 @@ impl<R: HoldsRows, V: Clone + 'static> Place<R, V> {
         Led::Value(value)
     }
 
-    /// What there is for a leader who was told that it is `Over`.
+    /// What there is for a leader who was told that it is `Over`: a value, or none and it has `failed`.
     #[cold]
-    pub(crate) fn outcome(&mut self) -> Outcome<V> {
+    pub(crate) fn came_to(&mut self, failed: &mut Option<ReduceError>) -> Option<V> {
         let flight = self.flight.as_ref().expect("it is kept until now");
-        let outcome = flight.outcome(None, &mut self.failed);
+        *failed = self.failed.take();
+        let value = flight.came_to(None, failed);
         if self.is_over {
             self.let_go();
         } else {
             self.leave();
         }
-        outcome
+        value
     }
 }
 
@@ -260,24 +261,13 @@ where
         }
     }
 
-    /// The value, if that is what there is by now and we stand in no line, as who was called does not. Apart from the
-    /// outcome, for speed: see `run`.
+    /// Waits for the outcome: the value, or none and it has `failed`. Drives the flight when it is this caller's turn.
     #[inline(always)]
-    pub(crate) fn value(self: Pin<&mut Self>) -> Option<V>
-    where
-        V: Clone + 'static,
-    {
-        if WaitSpan::IS_ON || self.waiter.is_linked() {
-            return None;
-        }
-        let value = self.flight.as_ref()?.value()?;
-        self.let_go();
-        Some(value)
-    }
-
-    /// Waits for the outcome. Drives the flight when it is this caller's turn.
-    #[inline(always)]
-    pub(crate) fn poll_outcome(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<V>>
+    pub(crate) fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        failed: &mut Option<ReduceError>,
+    ) -> Poll<Option<V>>
     where
         V: Clone + 'static,
     {
@@ -285,19 +275,17 @@ where
         let flight = this.flight.as_ref().expect(OVER);
         // Who was called and stands in no line needs no lock, and closes no ring.
         if flight.core().word.seen().is_over() && !this.waiter.is_linked() {
-            let outcome = {
+            let value = {
                 let _entered = this.span.enter(flight.core());
-                flight.landed()
+                flight.landed(failed)
             };
             self.let_go();
-            return Poll::Ready(outcome);
+            return Poll::Ready(value);
         }
-        let mut failed = None;
-        let value = ready!(self.poll_flying(cx, &mut failed));
-        Poll::Ready(value.ok_or_else(|| failed.expect(NEITHER)))
+        self.poll_flying(cx, failed)
     }
 
-    /// As `poll_outcome`, mostly of a flight that has not landed yet; and what it `failed` with apart.
+    /// As `poll`, mostly of a flight that has not landed yet.
     fn poll_flying(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -344,8 +332,7 @@ where
         };
         match landed {
             Ok(value) => {
-                let outcome = flight.outcome(value, failed);
-                let value = outcome.map_err(|error| *failed = Some(error)).ok();
+                let value = flight.came_to(value, failed);
                 self.let_go();
                 Poll::Ready(value)
             }

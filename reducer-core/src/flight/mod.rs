@@ -349,30 +349,17 @@ impl Hold {
         quietly(|| unsafe { self.clear() });
     }
 
-    /// A clone of the value that everybody gets, if the flight is over and there is one.
+    /// A clone of what everybody gets, made with no lock held: a value, or none and it has `failed`. Of a flight that has
+    /// been seen to be over.
     #[inline(always)]
     #[allow(unsafe_code, reason = "the berth; argued in berth.rs")]
-    pub(crate) fn value<V: Clone + 'static>(&self) -> Option<V> {
-        if !self.core().word.seen().is_over() {
-            return None;
-        }
-        self.expect_values::<V>();
-        // SAFETY: as we have just seen.
-        unsafe { self.outcome_unchecked::<V>() }?.as_ref().ok().cloned()
-    }
-
-    /// A clone of what everybody gets, made with no lock held. Of a flight that has been seen to be over.
-    #[inline(always)]
-    #[allow(unsafe_code, reason = "the berth; argued in berth.rs")]
-    pub(crate) fn landed<V: Clone + 'static>(&self) -> Outcome<V> {
+    pub(crate) fn landed<V: Clone + 'static>(&self, failed: &mut Option<ReduceError>) -> Option<V> {
         self.expect_values::<V>();
         assert!(self.core().word.seen().is_over(), "nobody asks before that");
         // SAFETY: as we have just seen.
         let outcome = unsafe { self.outcome_unchecked::<V>() };
-        match outcome.expect("stored when the flight landed with followers") {
-            Ok(value) => Ok(value.clone()),
-            Err(error) => Err(error.clone()),
-        }
+        let outcome = outcome.expect("stored when the flight landed with followers");
+        outcome.as_ref().map_err(|error| *failed = Some(error.clone())).ok().cloned()
     }
 
     /// Ends the flight, whose work is gone by now or never was, with a value or with what it `failed` with. By who has the
@@ -404,8 +391,7 @@ impl Hold {
         failed: &mut Option<ReduceError>,
         driver_is_caller: bool,
     ) -> Option<V> {
-        let outcome = value.map_or_else(|| Err(failed.take().expect(NEITHER)), Ok);
-        let mut outcome = Some(outcome);
+        let mut outcome = Some(either(value, failed));
         phase::land(self, driver_is_caller, || {
             if let Some(outcome) = outcome.take() {
                 self.expect_values::<V>();
@@ -418,16 +404,19 @@ impl Hold {
 
     /// What the flight came to, for who has landed it: what was given back, or what all get.
     #[inline(always)]
-    pub(crate) fn outcome<V: Clone + 'static>(
+    pub(crate) fn came_to<V: Clone + 'static>(
         &self,
         value: Option<V>,
         failed: &mut Option<ReduceError>,
-    ) -> Outcome<V> {
-        match value {
-            Some(value) => Ok(value),
-            None => failed.take().map_or_else(|| self.landed(), Err),
-        }
+    ) -> Option<V> {
+        if value.is_some() || failed.is_some() { value } else { self.landed(failed) }
     }
+}
+
+/// The value, or what it `failed` with.
+#[inline(always)]
+pub(crate) fn either<V>(value: Option<V>, failed: &mut Option<ReduceError>) -> Outcome<V> {
+    value.ok_or_else(|| failed.take().expect(NEITHER))
 }
 
 /// What cannot be.

@@ -270,6 +270,7 @@ impl Core {
     }
 
     /// A leader that has the seat, and is alone, waits for its work, without the lock. If it cannot, the waker is given back.
+    #[inline(always)]
     #[allow(unsafe_code, reason = "goes away")]
     pub(super) fn go_away(&self, waiter: Pin<&Waiter>, waker: Waker) -> Option<Waker> {
         // In line it may be still, if it came before it was called.

@@ -75,16 +75,10 @@ impl<'a> Seat<'a> {
         let Self { flight, rows } = self;
         // From here on nothing can panic before the seat is free.
         mem::forget(self);
-        let core = flight.core();
         // The work will be polled again: where it began is known here, and nowhere later.
-        let Some(waker) = core.go_away(waiter, waker) else { return };
-        let mut state = core.lock();
-        let seen = core.word.seen();
-        let may_move = seen.callers() > 1 || seen.is_detached();
-        let side = state.settle(core, seen, may_move, waiter.parks, || rows.share());
-        let old = state.register(waiter, side, waker);
-        // A caller is here, so it goes on.
-        let _ = leave(flight, state, old);
+        if let Some(waker) = flight.core().go_away(waiter, waker) {
+            wait_among_others(flight, rows, waiter, waker);
+        }
     }
 
     /// As `drive`, for the flight's own task, which does not know the values. `None` if the flight has landed.
@@ -116,6 +110,19 @@ impl<'a> Seat<'a> {
         end(flight, rows);
         Poll::Ready(())
     }
+}
+
+/// Who has the seat, and is a caller, gets in line.
+#[inline(never)]
+fn wait_among_others(flight: &Hold, rows: &Rows, waiter: Pin<&Waiter>, waker: Waker) {
+    let core = flight.core();
+    let mut state = core.lock();
+    let seen = core.word.seen();
+    let may_move = seen.callers() > 1 || seen.is_detached();
+    let side = state.settle(core, seen, may_move, waiter.parks, || rows.share());
+    let old = state.register(waiter, side, waker);
+    // A caller is here, so it goes on.
+    let _ = leave(flight, state, old);
 }
 
 /// Frees the seat, and calls whoever may go on if the work is awake. Not if nobody is left to want that: then the seat stays

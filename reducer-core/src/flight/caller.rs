@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 use super::phase::{self, Turn};
 use super::ring::{Link, is_inside};
 use super::seat::Seat;
+use super::seldom::Seldom;
 use super::trace::WaitSpan;
 use super::waiters::{Stake, Waiter};
 use super::{Hold, HoldsRows, begin};
@@ -23,7 +24,7 @@ pin_project! {
         R: HoldsRows,
     {
         // `None` once it has been left.
-        flight: Option<Hold>,
+        flight: Seldom<Hold>,
         rows: R,
         link: Link,
         #[pin]
@@ -36,8 +37,11 @@ pin_project! {
     where
         R: HoldsRows,
     {
+        #[inline(always)]
         fn drop(this: Pin<&mut Self>) {
-            this.leave();
+            if this.flight.is_some() {
+                this.leave();
+            }
         }
     }
 }
@@ -45,7 +49,7 @@ pin_project! {
 /// A stake that has not been polled yet, or once. It comes from the registry; a leader's with the seat.
 pub(crate) struct Place<R: HoldsRows, V> {
     // `None` once another has the stake, or it is given up.
-    flight: Option<Hold>,
+    flight: Seldom<Hold>,
     rows: R,
     stake: Stake,
     // Not while a `Seat` has it, which gives it up itself if the poll unwinds.
@@ -53,7 +57,7 @@ pub(crate) struct Place<R: HoldsRows, V> {
     // There is an outcome, and nothing to be left: the state may not say so (`Hold::land`).
     is_over: bool,
     // An outcome that is ours alone, or why there is to be none.
-    failed: Option<ReduceError>,
+    failed: Seldom<ReduceError>,
     link: Link,
     span: WaitSpan,
     value: PhantomData<fn() -> V>,
@@ -75,12 +79,12 @@ impl<R: HoldsRows, V> Place<R, V> {
     pub(crate) fn new(flight: Hold, rows: R, stake: Stake) -> Self {
         Self {
             span: WaitSpan::open(flight.core(), stake),
-            flight: Some(flight),
+            flight: Some(flight).into(),
             rows,
             stake,
             in_seat: stake == Stake::Leader,
             is_over: false,
-            failed: None,
+            failed: Seldom::default(),
             link: Link::default(),
             value: PhantomData,
         }
@@ -122,7 +126,7 @@ impl<R: HoldsRows, V: Clone + 'static> Place<R, V> {
         let begun = {
             let _entered = self.span.enter(flight.core());
             if let Err(ring) = self.link.refresh(flight) {
-                self.failed = Some(ReduceError::Reentrant(ring));
+                *self.failed = Some(ReduceError::Reentrant(ring));
                 return Led::Over;
             }
             self.in_seat = false;
@@ -169,7 +173,7 @@ impl<R: HoldsRows, V> Place<R, V> {
 
     #[cold]
     fn leave(&mut self) {
-        if let (Some(flight), false) = (&self.flight, self.is_over) {
+        if let (Some(flight), false) = (&*self.flight, self.is_over) {
             let waiter = pin!(Waiter::new(self.stake, self.in_seat));
             phase::leave(flight, self.rows.rows(), waiter.as_ref());
         }
@@ -200,7 +204,7 @@ where
         // A leader has been polled, and is in the seat; nobody else has been.
         let waiter = Waiter::new(place.stake, true);
         Self {
-            flight: place.flight.take(),
+            flight: place.flight.take().into(),
             rows: place.rows.clone(),
             link: mem::take(&mut place.link),
             waiter,
@@ -220,9 +224,10 @@ where
     }
 
     /// Goes before the flight is over.
+    #[cold]
     fn leave(mut self: Pin<&mut Self>) {
         let this = self.as_mut().project();
-        let Some(flight) = &*this.flight else { return };
+        let Some(flight) = &**this.flight else { return };
         phase::leave(flight, this.rows.rows(), this.waiter.as_ref());
         self.let_go();
     }

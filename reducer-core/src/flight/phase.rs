@@ -3,8 +3,7 @@
 //!
 //! Each transition changes the word or the state, and returns what must now be done without the lock.
 
-use std::mem::{self, ManuallyDrop};
-use std::ops::{Deref, DerefMut};
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 // Not loom's: what they are for is changed under a lock.
@@ -17,6 +16,7 @@ use super::hold::Count;
 use super::home::{HomeCell, arrive};
 use super::host::Home;
 use super::row::Next;
+use super::seldom::Seldom;
 use super::trace::FlightSpan;
 use super::waiters::{Absent, Side, Stake, Waiter, Waiters};
 use super::word::{Left, Seen, ToCall, Word};
@@ -61,46 +61,6 @@ pub(crate) struct State {
     more: Seldom<Box<More>>,
 }
 
-/// An `Option` that is `None` as a rule: then its end takes no call.
-struct Seldom<T>(ManuallyDrop<Option<T>>);
-
-impl<T> Seldom<T> {
-    #[inline(always)]
-    fn none() -> Self {
-        Self(ManuallyDrop::new(None))
-    }
-}
-
-impl<T> Deref for Seldom<T> {
-    type Target = Option<T>;
-
-    #[inline(always)]
-    fn deref(&self) -> &Option<T> {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for Seldom<T> {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut Option<T> {
-        &mut self.0
-    }
-}
-
-impl<T> Drop for Seldom<T> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        #[cold]
-        #[inline(never)]
-        fn end<T>(place: &mut Option<T>) {
-            *place = None;
-        }
-        if self.is_some() {
-            end(&mut self.0);
-        }
-    }
-}
-
 /// What most flights have none of, and no room for.
 #[derive(Default)]
 struct More {
@@ -134,8 +94,8 @@ impl Core {
         let state = State {
             waiters: Waiters::new(),
             span: FlightSpan::default(),
-            rows: Seldom::none(),
-            more: Seldom::none(),
+            rows: Seldom::default(),
+            more: Seldom::default(),
         };
         Self {
             count: Count::two(),

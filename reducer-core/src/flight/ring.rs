@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::ptr;
 
 use super::host::{TaskId, task_id};
+use super::seldom::Seldom;
 use super::{Hold, same};
 use crate::error::Reentrant;
 use crate::sync::thread_local;
@@ -93,7 +94,7 @@ fn current() -> Option<Hold> {
 /// A caller's edge: the flight it was last polled in.
 #[derive(Default)]
 pub(crate) struct Link {
-    inside: Option<Hold>,
+    inside: Seldom<Hold>,
 }
 
 impl Link {
@@ -108,7 +109,7 @@ impl Link {
 
     fn relink(&mut self, target: &Hold) -> Result<(), Reentrant> {
         let now = current();
-        match (&now, &self.inside) {
+        match (&now, &*self.inside) {
             (None, None) => return Ok(()),
             (Some(now), Some(then)) if same(now, then) => return Ok(()),
             _ => {}
@@ -118,7 +119,7 @@ impl Link {
             return Ok(());
         };
         inside.core().lock().waits().push(target.clone());
-        self.inside = Some(inside.clone());
+        *self.inside = Some(inside.clone());
         let ring = path(target, &inside);
         ring.map_or(Ok(()), |ring| Err(Reentrant::new(ring)))
     }

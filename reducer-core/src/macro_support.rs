@@ -59,20 +59,11 @@ pub fn never<T>() -> T {
     unreachable!("it stands under `if false`")
 }
 
-/// What there was in flight.
-#[derive(Debug)]
-pub enum Lookup<'r, V, K, S> {
-    /// Nobody has looked yet.
-    Unasked,
-    /// Such a flight; this call follows it.
-    Hit(Flight<'r, V>),
-    /// None to follow, or nobody has looked. The key is owned by now, and the arguments are free to be moved.
-    Miss(Miss<'r, V, K, S>),
-}
-
-/// Looks for the flight of `key`, and joins it. What was found is put where it is to stay.
+/// Looks for the flight of `key`, and joins it: then `flight` is its. Or there is a `miss`: none to follow, the key is owned
+/// by now, and the arguments are free to be moved.
 pub fn lookup<'r, V, P>(
-    found: &mut Lookup<'r, V, P::Owned, P::Same>,
+    miss: &mut Option<Miss<'r, V, P::Owned, P::Same>>,
+    mut flight: Pin<&mut Flight<'r, V>>,
     reducer: &'r Reducer,
     site: Site,
     key: P,
@@ -81,21 +72,20 @@ pub fn lookup<'r, V, P>(
     P: Key,
 {
     if let Err(error) = check_runtime(&reducer.options) {
-        *found = Lookup::Hit(Flight::failed(error));
-        return;
+        return flight.set(Flight::failed(error));
     }
     let hash = hash(reducer, &key);
     match reducer.registry.find::<V, P>(&reducer.options, hash, site.0, &key) {
-        Admission::Joined(flight) => {
-            let mut place = Place::new(flight, reducer, Stake::Follower);
+        Admission::Joined(joined) => {
+            let mut place = Place::new(joined, reducer, Stake::Follower);
             // May panic; the stake is ours to give up by now, and not yet on its way out.
             drop(key);
-            *found = Lookup::Hit(Flight::aboard(&mut place));
+            flight.set(Flight::aboard(&mut place));
         }
-        Admission::Refused(error) => *found = Lookup::Hit(Flight::failed(error)),
+        Admission::Refused(error) => flight.set(Flight::failed(error)),
         // Whether a flight is ending is asked again by `start`.
         Admission::Absent | Admission::Ending(_) | Admission::Led(_) => {
-            *found = Lookup::Miss(Miss::new(reducer, site, hash, Kept::of(key)));
+            *miss = Some(Miss::new(reducer, site, hash, Kept::of(key)));
         }
     }
 }
@@ -104,7 +94,8 @@ pub fn lookup<'r, V, P>(
 /// spared: whether the call follows or leads is seen by `start`, with one look at the table.
 #[inline]
 pub fn lookup_if_dear<'r, V, P>(
-    found: &mut Lookup<'r, V, P::Owned, P::Same>,
+    miss: &mut Option<Miss<'r, V, P::Owned, P::Same>>,
+    mut flight: Pin<&mut Flight<'r, V>>,
     reducer: &'r Reducer,
     site: Site,
     key: P,
@@ -114,14 +105,13 @@ pub fn lookup_if_dear<'r, V, P>(
     P: Key,
 {
     if minds || !P::is_free() {
-        return lookup(found, reducer, site, key);
+        return lookup(miss, flight, reducer, site, key);
     }
     if let Err(error) = check_runtime(&reducer.options) {
-        *found = Lookup::Hit(Flight::failed(error));
-        return;
+        return flight.set(Flight::failed(error));
     }
     let hash = hash(reducer, &key);
-    *found = Lookup::Miss(Miss::new(reducer, site, hash, Kept::of(key)));
+    *miss = Some(Miss::new(reducer, site, hash, Kept::of(key)));
 }
 
 /// Whether dropping an argument does anything. Told its type by a move that never happens: a borrow would keep a second
@@ -187,26 +177,25 @@ impl<V, K, S> fmt::Debug for Miss<'_, V, K, S> {
 }
 
 /// What came of the first poll of a call that was to lead.
-pub enum Started<'r, V> {
+pub enum Started<'f, 'r, V> {
     /// The flight has landed with this.
     Landed(V),
     /// It is in the air, or another is; or there is to be no value.
-    Flying(Flight<'r, V>),
+    Flying(Pin<&'f mut Flight<'r, V>>),
 }
 
-impl<'r, V> Started<'r, V> {
-    /// What came of `start`: the value, which then is in no memory on its way out, or what it has put where it was told to.
+impl<'f, 'r, V> Started<'f, 'r, V> {
+    /// What came of `start`: the value, which then is in no memory on its way out, or what it has put in `flight`.
     #[inline(always)]
-    fn by(start: impl FnOnce(&mut Option<Flight<'r, V>>) -> Option<V>) -> Self {
-        let mut flight = None;
-        match start(&mut flight) {
-            Some(value) => Self::Landed(value),
-            None => Self::Flying(flight.expect("without a value there is a flight")),
-        }
+    fn by(
+        mut flight: Pin<&'f mut Flight<'r, V>>,
+        start: impl FnOnce(Pin<&mut Flight<'r, V>>) -> Option<V>,
+    ) -> Self {
+        start(flight.as_mut()).map_or(Self::Flying(flight), Self::Landed)
     }
 }
 
-impl<V> fmt::Debug for Started<'_, V> {
+impl<V> fmt::Debug for Started<'_, '_, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Landed(_) => "Landed",
@@ -227,11 +216,12 @@ fn value_or<V>(outcome: Outcome<V>, fail: fn(ReduceError) -> V) -> V {
 /// Leads with `work`, which is polled for the first time, unless somebody has come to lead meanwhile: then `work` is
 /// dropped. A flight that comes of it is to be awaited at once.
 #[inline]
-pub fn start<'r, V, K, S, F, C>(
+pub fn start<'f, 'r, V, K, S, F, C>(
     miss: &mut Miss<'r, V, K, S>,
+    flight: Pin<&'f mut Flight<'r, V>>,
     _marker: &C,
     work: F,
-) -> Started<'r, V>
+) -> Started<'f, 'r, V>
 where
     V: Output,
     K: Send + Sync + 'static,
@@ -239,7 +229,9 @@ where
     F: Future<Output = V> + Send + 'static,
     C: 'static,
 {
-    Started::by(|flight| Cargo::send::<F, Function<C>, _, _>(work, start_any, (miss, flight)))
+    Started::by(flight, |flight| {
+        Cargo::send::<F, Function<C>, _, _>(work, start_any, (miss, flight))
+    })
 }
 
 /// The key of a flight, for its own work.
@@ -291,11 +283,12 @@ impl<K> fmt::Debug for FlightKey<K> {
 
 /// As [`start`], with work that takes copies of what was borrowed, or borrows from the flight's key, and so is built by who leads.
 #[inline]
-pub fn start_lent<'r, V, K, S, F, B, C>(
+pub fn start_lent<'f, 'r, V, K, S, F, B, C>(
     miss: &mut Miss<'r, V, K, S>,
+    flight: Pin<&'f mut Flight<'r, V>>,
     _marker: &C,
     build: B,
-) -> Started<'r, V>
+) -> Started<'f, 'r, V>
 where
     V: Output,
     K: Send + Sync + 'static,
@@ -310,18 +303,19 @@ where
         Some(room.fill(build(flight.key())))
     };
     let room = Cargo::later::<F, Function<C>>;
-    Started::by(|flight| start_building(miss, room, build, flight))
+    Started::by(flight, |flight| start_building(miss, room, build, flight))
 }
 
 /// Leads with such work, or follows. Of a function whose arguments are all borrowed, or numbers: none needs to be out of the
 /// way before it is known who leads.
 #[inline]
-pub fn call_lent<'r, V, P, F, B, C>(
+pub fn call_lent<'f, 'r, V, P, F, B, C>(
+    flight: Pin<&'f mut Flight<'r, V>>,
     reducer: &'r Reducer,
     marker: &C,
     key: P,
     build: B,
-) -> Started<'r, V>
+) -> Started<'f, 'r, V>
 where
     V: Output,
     P: Key,
@@ -336,7 +330,8 @@ where
         Some(room.fill(build(flight.key())))
     };
     let room = Cargo::later::<F, Function<C>>;
-    Started::by(|flight| call_building(reducer, site(marker), &mut key, room, build, flight))
+    let (site, key) = (site(marker), &mut key);
+    Started::by(flight, |flight| call_building(reducer, site, key, room, build, flight))
 }
 
 // What follows does not know the type of the work: there is one for every function in a program, and
@@ -349,7 +344,7 @@ fn call_building<'r, V, P>(
     key: &mut Option<P>,
     room: fn() -> Cargo<'static, P::Owned, V, P::Same>,
     build: &mut Builder<'_>,
-    flight: &mut Option<Flight<'r, V>>,
+    mut flight: Pin<&mut Flight<'r, V>>,
 ) -> Option<V>
 where
     V: Output,
@@ -358,23 +353,20 @@ where
 {
     if P::is_quick() {
         if let Err(error) = check_runtime(&reducer.options) {
-            *flight = Some(Flight::failed(error));
+            flight.set(Flight::failed(error));
             return None;
         }
         let hash = hash(reducer, key.as_ref().expect("made for this call"));
         return start_in_room(reducer, site, hash, key, room, build, flight);
     }
-    let mut found = Lookup::Unasked;
-    lookup(&mut found, reducer, site, key.take().expect("made for this call"));
-    match found {
-        Lookup::Miss(mut miss) => start_building(&mut miss, room, build, flight),
-        Lookup::Hit(hit) => {
-            // While the stake is still ours to give up: it may panic.
+    let (mut miss, key) = (None, key.take().expect("made for this call"));
+    lookup(&mut miss, flight.as_mut(), reducer, site, key);
+    match &mut miss {
+        Some(miss) => start_building(miss, room, build, flight),
+        None => {
             build(None, None);
-            *flight = Some(hit);
             None
         }
-        Lookup::Unasked => never(),
     }
 }
 
@@ -382,7 +374,7 @@ fn start_building<'r, V, K, S>(
     miss: &mut Miss<'r, V, K, S>,
     room: fn() -> Cargo<'static, K, V, S>,
     build: &mut Builder<'_>,
-    flight: &mut Option<Flight<'r, V>>,
+    flight: Pin<&mut Flight<'r, V>>,
 ) -> Option<V>
 where
     V: Output,
@@ -405,7 +397,7 @@ fn start_in_room<'r, V, P>(
     key: &mut Option<P>,
     room: fn() -> Cargo<'static, P::Owned, V, P::Same>,
     build: &mut Builder<'_>,
-    flight: &mut Option<Flight<'r, V>>,
+    flight: Pin<&mut Flight<'r, V>>,
 ) -> Option<V>
 where
     V: Output,
@@ -444,7 +436,7 @@ impl Drop for Unbuilt<'_, '_> {
 }
 
 fn start_any<'r, V, K, S>(
-    (miss, flight): (&mut Miss<'r, V, K, S>, &mut Option<Flight<'r, V>>),
+    (miss, flight): (&mut Miss<'r, V, K, S>, Pin<&mut Flight<'r, V>>),
     work: Cargo<'_, K, V, S>,
 ) -> Option<V>
 where
@@ -482,7 +474,7 @@ fn start_with<'r, 'c, V, P, W>(
     cargo: impl FnOnce(&mut W) -> Cargo<'c, P::Owned, V, P::Same>,
     begin: impl FnOnce(&mut W, &Hold),
     apart: impl FnOnce(W) -> (Cargo<'static, P::Owned, V, P::Same>, Option<Arc<OnceLock<Hold>>>),
-    flight: &mut Option<Flight<'r, V>>,
+    mut flight: Pin<&mut Flight<'r, V>>,
 ) -> Option<V>
 where
     V: Output,
@@ -493,7 +485,7 @@ where
     // One `match` would say it all, and move the place once more: 15 % of a call.
     let mut place = match boarded {
         Ok(mut place) if place.stake() == Stake::Leader => {
-            *flight = Some(match place.lead(|flight| begin(&mut work, flight)) {
+            flight.set(match place.lead(|flight| begin(&mut work, flight)) {
                 Led::Value(value) => return Some(value),
                 Led::Over => {
                     // It may not have begun, and what went wrong is told; a destructor has nothing to add.
@@ -512,11 +504,11 @@ where
         Err(error) => {
             // What went wrong is told; a destructor has nothing to add.
             quietly(|| drop(work));
-            *flight = Some(Flight::failed(error));
+            flight.set(Flight::failed(error));
             return None;
         }
     };
-    *flight = Some(match key.take() {
+    flight.set(match key.take() {
         // The flight before ours is just being dropped, on another thread. Rare enough for some boxes.
         Some(key) => {
             let (work, asks) = apart(work);
@@ -584,7 +576,8 @@ where
 }
 
 pin_project! {
-    /// A stake in a flight. Gives its value; panics where `Reducer::reduce` does.
+    /// A stake in a flight, when there is one. Gives its value; panics where `Reducer::reduce` does. Never moved: it is
+    /// pinned in the caller's future while there is nothing yet.
     #[must_use = "futures do nothing unless polled"]
     pub struct Flight<'r, V> {
         #[pin]
@@ -595,6 +588,7 @@ pin_project! {
 pin_project! {
     #[project = WayProjection]
     enum Way<'r, V> {
+        None,
         Failed {
             error: Option<ReduceError>,
         },
@@ -615,6 +609,12 @@ type PollValue<'r, V> = fn(
     &mut Context<'_>,
     &mut Option<ReduceError>,
 ) -> Poll<Option<V>>;
+
+/// Where the flight of a call is to lie.
+#[inline(always)]
+pub fn no_flight<'r, V>() -> Flight<'r, V> {
+    Flight { way: Way::None }
+}
 
 impl<'r, V> Flight<'r, V> {
     #[inline(always)]
@@ -637,6 +637,7 @@ impl<'r, V> Flight<'r, V> {
         failed: &mut Option<ReduceError>,
     ) -> Poll<Option<V>> {
         match self.project().way.project() {
+            WayProjection::None => panic!("{READY}"),
             WayProjection::Failed { error } => {
                 *failed = Some(error.take().expect(READY));
                 Poll::Ready(None)
@@ -664,32 +665,31 @@ pin_project! {
     /// The same for a function whose error type can hold a [`ReduceError`]: what would panic is returned, but for the
     /// panics of its own work.
     #[must_use = "futures do nothing unless polled"]
-    pub struct Fallible<'r, V> {
-        #[pin]
-        flight: Flight<'r, V>,
+    pub struct Fallible<'f, 'r, V> {
+        flight: Pin<&'f mut Flight<'r, V>>,
         // As in `Way::Aboard`.
         fail: fn(ReduceError) -> V,
     }
 }
 
 /// Of a flight of `Result<T, E>`, where `E: From<ReduceError>`.
-pub fn fallible<V: Fail>(flight: Flight<'_, V>) -> Fallible<'_, V> {
+pub fn fallible<'f, 'r, V: Fail>(flight: Pin<&'f mut Flight<'r, V>>) -> Fallible<'f, 'r, V> {
     Fallible { flight, fail: V::fail }
 }
 
-impl<V> Future for Fallible<'_, V> {
+impl<V> Future for Fallible<'_, '_, V> {
     type Output = V;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<V> {
         let this = self.project();
         let fail = *this.fail;
         let mut failed = None;
-        let value = ready!(this.flight.poll_value(cx, &mut failed));
+        let value = ready!(this.flight.as_mut().poll_value(cx, &mut failed));
         Poll::Ready(value_or(either(value, &mut failed), fail))
     }
 }
 
-impl<V> fmt::Debug for Fallible<'_, V> {
+impl<V> fmt::Debug for Fallible<'_, '_, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fallible").finish_non_exhaustive()
     }

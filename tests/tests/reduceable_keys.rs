@@ -1,6 +1,7 @@
 //! `#[reduceable]` and what identifies a call: `key = ..`, the function, and nothing else.
 #![deny(warnings)]
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use reducer_core::{ByPtr, Reducer, reduceable};
@@ -220,7 +221,8 @@ fn a_key_that_is_taken_out_of_the_work_stays_good() {
     let mut kept = None;
     {
         let key = support::probe(&made).part();
-        let call = support::call_lent::<u64, _, _, _, _>(&reducer, &|| {}, key, |key| {
+        let flight = pin!(support::no_flight());
+        let call = support::call_lent::<u64, _, _, _, _>(flight, &reducer, &|| {}, key, |key| {
             kept = Some(key);
             async { 1 }
         });

@@ -56,19 +56,20 @@ impl Expansion<'_> {
     //
     // Output:  async fn user(name: String, tag: &str) -> Result<User, Error> {
     //              let reducer = support::global();
+    //              let flight = pin!(support::no_flight::<Result<User, Error>>());
     //              let flight = {
+    //                  let mut flight = flight;
     //                  let marker = || {};
-    //                  let mut found = Unasked;
+    //                  let mut miss = None;
     //                  {
     //                      let site = support::site(&marker);
     //                      let key = (support::probe(&name).part(), support::probe(&tag).part());
-    //                      support::lookup::<Result<User, Error>, ..>(&mut found, reducer, site, key);
+    //                      support::lookup::<Result<User, Error>, ..>(&mut miss, flight.as_mut(), reducer, site, key);
     //                  }
-    //                  match found {
-    //                      Unasked => never(),
-    //                      Hit(flight) => flight,
-    //                      Miss(ref mut miss) => {
-    //                          match support::start_lent::<Result<User, Error>, ..>(miss, &marker, move |key| {
+    //                  match miss {
+    //                      None => flight,
+    //                      Some(ref mut miss) => {
+    //                          match support::start_lent::<Result<User, Error>, ..>(miss, flight, &marker, move |key| {
     //                              let kept1 = support::probe(&tag).lent();
     //                              async move {
     //                                  if false { return never::<Result<..>>(); }
@@ -87,8 +88,10 @@ impl Expansion<'_> {
     //          }
     //
     // No borrow of an argument outlives the lookup, so who may lead moves what it owns. Nothing but
-    // the reducer, the arguments and `flight` is held across the await: callers who join stay small. The key borrows
-    // from places that end before it: an argument's own would be held beside what the future was made of.
+    // the reducer, the arguments and the flight is held across the await: callers who join stay small. The key borrows
+    // from places that end before it: an argument's own would be held beside what the future was made of. The flight is
+    // pinned before there is one, and never moved; and `flight` is moved before it is borrowed, or the future would hold
+    // it twice.
     //
     // If all arguments are borrowed, or numbers, there is no look-up before: `support::call_lent` takes the key and the
     // closure.
@@ -130,9 +133,10 @@ impl Expansion<'_> {
         // Before anything borrows from an argument.
         let minds =
             may_be_free.then(|| quote_spanned!(self.span=> let minds = false #(| #minds)*;));
+        let flying = quote_spanned!(self.output_span=> &mut miss, flight.as_mut());
         let lookup = match may_be_free {
-            true => self.lookup("lookup_if_dear", quote_spanned!(self.span=> , minds)),
-            false => self.lookup("lookup", TokenStream::new()),
+            true => self.lookup("lookup_if_dear", &flying, quote_spanned!(self.span=> , minds)),
+            false => self.lookup("lookup", &flying, TokenStream::new()),
         };
         let work = quote_spanned! {self.span=>
             async move {
@@ -161,12 +165,15 @@ impl Expansion<'_> {
         };
         let started = if all_stay {
             let key = self.key();
-            let arguments = quote_spanned!(self.output_span=> reducer, &marker, #key, #build);
+            let arguments =
+                quote_spanned!(self.output_span=> flight, reducer, &marker, #key, #build);
             self.call("call_lent", 4, &arguments)
         } else if is_there {
-            self.call("start", 4, &quote_spanned!(self.output_span=> miss, &marker, #work))
+            let arguments = quote_spanned!(self.output_span=> miss, flight, &marker, #work);
+            self.call("start", 4, &arguments)
         } else {
-            self.call("start_lent", 5, &quote_spanned!(self.output_span=> miss, &marker, #build))
+            let arguments = quote_spanned!(self.output_span=> miss, flight, &marker, #build);
+            self.call("start_lent", 5, &arguments)
         };
         let started = quote_spanned! {self.span=>
             match #started {
@@ -178,12 +185,12 @@ impl Expansion<'_> {
             true => started,
             false => quote_spanned! {self.span=>
                 #minds
-                let mut found = #s::Lookup::Unasked;
+                let mut flight = flight;
+                let mut miss = #s::std::option::Option::None;
                 { #lookup }
-                match found {
-                    #s::Lookup::Unasked => #s::never(),
-                    #s::Lookup::Hit(flight) => flight,
-                    #s::Lookup::Miss(ref mut miss) => {
+                match miss {
+                    #s::std::option::Option::None => flight,
+                    #s::std::option::Option::Some(ref mut miss) => {
                         #meter
                         #started
                     }
@@ -191,9 +198,11 @@ impl Expansion<'_> {
             },
         };
         let scoped = args.iter().map(|arg| self.scope(arg));
+        let slot = self.call("no_flight", 0, &TokenStream::new());
         quote_spanned! {self.span=>
             #reducer
             #terms
+            let flight = #s::std::pin::pin!(#slot);
             let flight = {
                 #(#scoped)*
                 let marker = || {};
@@ -227,7 +236,8 @@ impl Expansion<'_> {
         let Model { args, output, .. } = self.model;
         let s = self.support.at(self.span);
         let reducer = self.reducer();
-        let lookup = self.lookup("lookup_blocking", TokenStream::new());
+        let found = quote_spanned!(self.output_span=> &mut found);
+        let lookup = self.lookup("lookup_blocking", &found, TokenStream::new());
         let bindings = args.iter().enumerate().map(|(index, arg)| self.bind(index, arg));
         let body = block(body, body_span);
         let work = quote_spanned!(self.span=> move || -> #output { #(#bindings)* #body });
@@ -321,11 +331,11 @@ impl Expansion<'_> {
         }
     }
 
-    /// The call that finds the flight or claims its place.
-    fn lookup(&self, verb: &str, more: TokenStream) -> TokenStream {
+    /// The call that finds the flight or claims its place, and puts it in `found`.
+    fn lookup(&self, verb: &str, found: &TokenStream, more: TokenStream) -> TokenStream {
         let s = self.support.at(self.span);
         let key = self.key();
-        let arguments = quote_spanned!(self.output_span=> &mut found, reducer, site, #key #more);
+        let arguments = quote_spanned!(self.output_span=> #found, reducer, site, #key #more);
         let lookup = self.call(verb, 1, &arguments);
         // Put there, and not the value of a block: what the key has made is dropped at the block's end, and
         // if that panics rustc forgets the value, and with it the call's stake in a flight.

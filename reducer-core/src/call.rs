@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 
 use crate::error::ReduceError;
 use crate::flight::{
-    Cargo, Hold, HoldsRows, Led, Open, Place, Ready, Seldom, Site, Stake, Waiting, either, quietly,
+    Cargo, Hold, HoldsRows, Led, Open, Place, Ready, Site, Stake, Waiting, either, quietly,
 };
 use crate::key::{ByEq, Kept, Key, Owned, Same};
 use crate::reducer::{Reduced, Reducer, Role};
@@ -233,7 +233,7 @@ pin_project! {
             #[pin]
             waiting: Waiting<R, V>,
         },
-        StandsBy { standing: Seldom<Box<Standing<R, P, K, S, W, V>>> },
+        StandsBy { standing: Box<Standing<R, P, K, S, W, V>> },
         // Led, and that took no more than a poll; or there was nothing to be had.
         Done,
     }
@@ -342,7 +342,6 @@ where
         failed: &mut Option<ReduceError>,
     ) -> Poll<Option<V>> {
         while let TryCallProjection::StandsBy { standing } = self.as_mut().project() {
-            let standing = standing.as_mut().expect(READY);
             let Standing { reducer, wanted, work, waiting } = &mut **standing;
             ready!(waiting.as_mut().poll_ended(cx));
             match board(reducer, wanted, work) {
@@ -397,7 +396,7 @@ where
         {
             let waiting = Box::pin(Waiting::of(place));
             let standing = Box::new(Standing { reducer, wanted, work, waiting });
-            self.set(Self::StandsBy { standing: Some(standing).into() });
+            self.set(Self::StandsBy { standing });
         }
     }
 

@@ -73,7 +73,6 @@ pub(crate) use phase::Core;
 pub(crate) use ring::{Link, waits_on_us, within};
 pub(crate) use row::Row;
 pub(crate) use rows::{Rows, Shut};
-pub(crate) use seldom::Seldom;
 pub(crate) use table::Table;
 pub(crate) use tail::Tail;
 pub(crate) use waiters::Stake;

@@ -8,7 +8,7 @@ use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 
 /// See the module.
-pub(crate) struct Seldom<T>(ManuallyDrop<Option<T>>);
+pub(super) struct Seldom<T>(ManuallyDrop<Option<T>>);
 
 impl<T> Default for Seldom<T> {
     #[inline(always)]

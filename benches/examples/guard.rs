@@ -19,7 +19,7 @@ use tokio::runtime::Builder;
 
 type Program = (&'static str, fn(u64));
 
-const PROGRAMS: [Program; 13] = [
+const PROGRAMS: [Program; 14] = [
     ("floor-2", floor),
     ("reduce", |calls| reduce(&Reducer::new(), calls, 0)),
     ("reduce-statistics", |calls| {
@@ -28,6 +28,7 @@ const PROGRAMS: [Program; 13] = [
     ("reduce-suspends-once", |calls| reduce(&Reducer::new(), calls, 1)),
     ("reduce-in-a-task", in_a_task),
     ("attribute", |calls| (0..calls).for_each(|key| drop(black_box(drive(by_number(key)))))),
+    ("attribute-suspends", |calls| (0..calls).for_each(|key| drop(black_box(drive(later(key)))))),
     ("attribute-str", attribute_str),
     ("lead-and-join", lead_and_join),
     ("crowd-100", crowd),
@@ -84,6 +85,11 @@ fn in_a_task(calls: u64) {
 #[reduceable]
 async fn by_number(key: u64) -> Value {
     work(key, 0).await
+}
+
+#[reduceable]
+async fn later(key: u64) -> Value {
+    work(key, 1).await
 }
 
 #[reduceable]

@@ -576,8 +576,8 @@ where
 }
 
 pin_project! {
-    /// A stake in a flight, when there is one. Gives its value; panics where `Reducer::reduce` does. Never moved: it is
-    /// pinned in the caller's future while there is nothing yet.
+    /// A stake in a flight, when there is one: an attributed call pins it while there is nothing yet. Gives its value; panics
+    /// where `Reducer::reduce` does.
     #[must_use = "futures do nothing unless polled"]
     pub struct Flight<'r, V> {
         #[pin]

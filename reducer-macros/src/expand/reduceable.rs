@@ -58,8 +58,8 @@ impl Expansion<'_> {
     //              let reducer = support::global();
     //              let flight = pin!(support::no_flight::<Result<User, Error>>());
     //              let flight = {
-    //                  let mut flight = flight;
     //                  let marker = || {};
+    //                  let mut flight = flight;
     //                  let mut miss = None;
     //                  {
     //                      let site = support::site(&marker);

@@ -6,24 +6,23 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
 #[cfg(feature = "tokio")]
 use std::time::Duration;
 
-use pin_project_lite::pin_project;
-
 pub use ::std;
+
+mod awaited;
+
+pub use awaited::{Fallible, Flight, fallible, no_flight};
 
 #[cfg(all(feature = "tokio", not(loom)))]
 pub use crate::batch::{
     AggregateError, Aggregated, Answers, SlotsOutcome, Terms, answered, slotted, terms,
 };
 use crate::blocking::{follow_found, lead_or_follow};
-use crate::call::{READY, board_quick, check_runtime};
-use crate::error::ReduceError;
+use crate::call::{board_quick, check_runtime};
 use crate::flight::{
-    self, Cargo, Full, Function, Hold, Led, Loan, Outcome, Place, Room, Stake, Waiting, either,
-    quietly,
+    self, Cargo, Full, Function, Hold, Led, Loan, Place, Room, Stake, Waiting, either, quietly,
 };
 pub use crate::key::parts::{
     ByPtr, Fail, Output, capture, capture_option, no_part, probe, self_part, static_part,
@@ -201,15 +200,6 @@ impl<V> fmt::Debug for Started<'_, '_, V> {
             Self::Landed(_) => "Landed",
             Self::Flying(_) => "Flying",
         })
-    }
-}
-
-/// The value; panics, or is made of the error, if there is none.
-fn value_or<V>(outcome: Outcome<V>, fail: fn(ReduceError) -> V) -> V {
-    match outcome {
-        Ok(value) => value,
-        Err(error @ ReduceError::Panicked(_)) => error.raise(),
-        Err(error) => fail(error),
     }
 }
 
@@ -536,7 +526,7 @@ where
     S: Same<K> + Send + Sync + 'static,
 {
     let Miss { reducer, site, hash, mut key, .. } = miss;
-    let call = Box::pin(async move {
+    Flight::later(async move {
         let flight = loop {
             if place.stake() == Stake::Follower {
                 break Flight::aboard(&mut place);
@@ -571,128 +561,7 @@ where
         let (mut flight, mut failed) = (pin!(flight), None);
         let value = poll_fn(|cx| flight.as_mut().poll_value(cx, &mut failed)).await;
         either(value, &mut failed)
-    });
-    Flight { way: Way::Later { call } }
-}
-
-pin_project! {
-    /// A stake in a flight, when there is one: an attributed call pins it while there is nothing yet. Gives its value; panics
-    /// where `Reducer::reduce` does.
-    #[must_use = "futures do nothing unless polled"]
-    pub struct Flight<'r, V> {
-        #[pin]
-        way: Way<'r, V>,
-    }
-}
-
-pin_project! {
-    #[project = WayProjection]
-    enum Way<'r, V> {
-        None,
-        Failed {
-            error: Option<ReduceError>,
-        },
-        Aboard {
-            #[pin]
-            waiting: Waiting<&'r Reducer, V>,
-            // No bound on the type, so that a `V` that cannot be shared is one error and not two.
-            poll: PollValue<'r, V>,
-        },
-        Later {
-            call: Pin<Box<dyn Future<Output = Outcome<V>> + Send + 'r>>,
-        },
-    }
-}
-
-type PollValue<'r, V> = fn(
-    Pin<&mut Waiting<&'r Reducer, V>>,
-    &mut Context<'_>,
-    &mut Option<ReduceError>,
-) -> Poll<Option<V>>;
-
-/// Where the flight of a call is to lie.
-#[inline(always)]
-pub fn no_flight<'r, V>() -> Flight<'r, V> {
-    Flight { way: Way::None }
-}
-
-impl<'r, V> Flight<'r, V> {
-    #[inline(always)]
-    fn aboard(place: &mut Place<&'r Reducer, V>) -> Self
-    where
-        V: Clone + 'static,
-    {
-        Self { way: Way::Aboard { waiting: Waiting::of(place), poll: Waiting::poll } }
-    }
-
-    fn failed(error: ReduceError) -> Self {
-        Self { way: Way::Failed { error: Some(error) } }
-    }
-
-    /// The value, or none and it has `failed`.
-    #[inline(always)]
-    fn poll_value(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        failed: &mut Option<ReduceError>,
-    ) -> Poll<Option<V>> {
-        match self.project().way.project() {
-            WayProjection::None => panic!("{READY}"),
-            WayProjection::Failed { error } => {
-                *failed = Some(error.take().expect(READY));
-                Poll::Ready(None)
-            }
-            WayProjection::Aboard { waiting, poll } => poll(waiting, cx, failed),
-            WayProjection::Later { call } => {
-                let outcome = ready!(call.as_mut().poll(cx));
-                Poll::Ready(outcome.map_err(|error| *failed = Some(error)).ok())
-            }
-        }
-    }
-}
-
-impl<V> Future for Flight<'_, V> {
-    type Output = V;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<V> {
-        let mut failed = None;
-        let value = ready!(self.poll_value(cx, &mut failed));
-        Poll::Ready(either(value, &mut failed).unwrap_or_else(|error| error.raise()))
-    }
-}
-
-pin_project! {
-    /// The same for a function whose error type can hold a [`ReduceError`]: what would panic is returned, but for the
-    /// panics of its own work.
-    #[must_use = "futures do nothing unless polled"]
-    pub struct Fallible<'f, 'r, V> {
-        flight: Pin<&'f mut Flight<'r, V>>,
-        // As in `Way::Aboard`.
-        fail: fn(ReduceError) -> V,
-    }
-}
-
-/// Of a flight of `Result<T, E>`, where `E: From<ReduceError>`.
-pub fn fallible<'f, 'r, V: Fail>(flight: Pin<&'f mut Flight<'r, V>>) -> Fallible<'f, 'r, V> {
-    Fallible { flight, fail: V::fail }
-}
-
-impl<V> Future for Fallible<'_, '_, V> {
-    type Output = V;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<V> {
-        let this = self.project();
-        let fail = *this.fail;
-        let mut failed = None;
-        let value = ready!(this.flight.as_mut().poll_value(cx, &mut failed));
-        Poll::Ready(value_or(either(value, &mut failed), fail))
-    }
-}
-
-impl<V> fmt::Debug for Fallible<'_, '_, V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fallible").finish_non_exhaustive()
-    }
+    })
 }
 
 /// What `meter = ..` is, or dereferences to.
@@ -712,12 +581,6 @@ pub fn on_terms(reducer: &Reducer, timeout: Option<Duration>, detached: Option<b
     }
     reducer.options.detached = detached.unwrap_or(reducer.options.detached);
     reducer
-}
-
-impl<V> fmt::Debug for Flight<'_, V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flight").finish_non_exhaustive()
-    }
 }
 
 /// What there was in flight, for a thread.

@@ -2,7 +2,7 @@
 //!
 //! # Why
 //! The end of an `Option<Hold>` or of an `Option<Arc<_>>` is a function, for what it would do if there were something takes
-//! a while; and a call in the way of all the others passes a dozen of them.
+//! a while; and a call passes several of them on its way out.
 
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};

@@ -1,6 +1,7 @@
 //! Law 5. When the last caller leaves, the work is dropped then and there and the key is free, unless
 //! `detached`. A call that is never polled does nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reducer_core::Reducer;
@@ -151,4 +152,19 @@ fn a_call_during_the_last_ones_exit_starts_anew_when_the_old_work_is_gone() {
         assert_eq!(next.ready(), 1, "the old work was gone when the new began");
     });
     assert_eq!(reducer.in_flight(), 0);
+}
+
+/// A flight that may go on alone has a share of what its reducer has, landed or not.
+#[tokio::test(start_paused = true)]
+async fn a_detached_flight_that_lands_alone_keeps_nothing_of_its_reducer() {
+    #[derive(Clone)]
+    struct Witness(#[allow(dead_code, reason = "it is counted")] Arc<()>);
+    impl reducer_core::Hooks for Witness {}
+
+    let witness = Arc::new(());
+    let hooks = Witness(Arc::clone(&witness));
+    let reducer = Reducer::builder().detached(true).hooks(hooks).build();
+    assert_eq!(reducer.reduce(1, async { 2 }).await, 2);
+    drop(reducer);
+    assert_eq!(Arc::strong_count(&witness), 1);
 }

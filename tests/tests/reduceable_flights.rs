@@ -173,6 +173,33 @@ fn calls_during_the_last_ones_exit_wait_for_it_with_their_work() {
     assert_eq!((dropped.get(), runs("slow_to_go")), (4, 2));
 }
 
+#[reduceable(key = id)]
+async fn slow_to_go_then_panics(id: u64, slow: Option<SlowDrop>) -> u64 {
+    if slow.is_some() {
+        std::future::pending::<()>().await;
+    }
+    panic!("no disk {id}")
+}
+
+#[test]
+fn work_that_panics_after_it_has_waited_for_the_exit_of_another_panics_in_its_call() {
+    let (slow, has_begun, end) = SlowDrop::new(Count::new());
+    let mut first = ByHand::new(slow_to_go_then_panics(3, Some(slow)));
+    first.pending();
+    thread::scope(|threads| {
+        let end = end;
+        threads.spawn(move || drop(first));
+        has_begun.recv().unwrap();
+        let mut waits = ByHand::new(slow_to_go_then_panics(3, None));
+        waits.pending();
+        end.send(()).unwrap();
+        while !waits.is_woken() {
+            thread::yield_now();
+        }
+        assert_eq!(panics(|| waits.poll()), "no disk 3");
+    });
+}
+
 #[reduceable(skip(slow, gone))]
 async fn slow_to_go_by_name(name: &str, slow: Option<SlowDrop>, gone: &Count) -> (String, usize) {
     if slow.is_some() {
